@@ -1,0 +1,135 @@
+/**
+ * Every error this product raises on purpose.
+ *
+ * An error has a code (stable, documented in docs/errors.md, safe to match on), a message (what
+ * happened, to which thing) and a hint (what the reader can do next). The HTTP status is part of
+ * the table so that a code means the same thing on the data plane, the control API and the CLI.
+ */
+export const CODES = {
+  // Policy decisions.
+  SALLYPORT_DENIED: {
+    status: 403,
+    hint: 'See which rule decides with `sallyport policy check network HOST:PORT`, then allow the host or remove the deny rule.',
+  },
+  SALLYPORT_ADDRESS_FORBIDDEN: {
+    status: 403,
+    hint: 'The host leads to a special-use address (RFC 6890). Allow that address, a CIDR range around it, or localhost:PORT by a rule of its own.',
+  },
+  // Who is asking.
+  SALLYPORT_SANDBOX_UNKNOWN: {
+    status: 407,
+    hint: 'Use the proxy URL that `sallyport sandbox add NAME` printed; it carries the name and the token.',
+  },
+  // What was asked, RFC 9110 and RFC 9112.
+  SALLYPORT_REQUEST_MALFORMED: {
+    status: 400,
+    hint: 'The request is not valid HTTP/1.1 framing (RFC 9112); the connection was closed.',
+  },
+  SALLYPORT_TARGET_INVALID: {
+    status: 400,
+    hint: 'Send the absolute form (GET http://host/path) or CONNECT host:port (RFC 9112 section 3.2).',
+  },
+  SALLYPORT_NOT_AN_ORIGIN: {
+    status: 400,
+    hint: 'This is a proxy: point http_proxy and https_proxy at it instead of opening it as a site.',
+  },
+  SALLYPORT_REQUEST_TIMEOUT: {
+    status: 408,
+    hint: 'The request did not arrive in time; send it again on a new connection.',
+  },
+  SALLYPORT_URI_TOO_LONG: { status: 414, hint: 'Shorten the request target.' },
+  SALLYPORT_EXPECTATION_FAILED: {
+    status: 417,
+    hint: 'Only Expect: 100-continue is understood (RFC 9110 section 10.1.1).',
+  },
+  SALLYPORT_HEAD_TOO_LARGE: { status: 431, hint: 'Send fewer or shorter header fields.' },
+  SALLYPORT_CODING_UNKNOWN: {
+    status: 501,
+    hint: 'Only the chunked transfer coding is understood (RFC 9112 section 7).',
+  },
+  SALLYPORT_VERSION_UNSUPPORTED: { status: 505, hint: 'Speak HTTP/1.1 or HTTP/1.0 to the proxy.' },
+  // The other side.
+  SALLYPORT_DNS_FAILED: {
+    status: 502,
+    hint: 'The host is allowed, but its name does not resolve here.',
+  },
+  SALLYPORT_DNS_TIMEOUT: { status: 504, hint: 'The name server did not answer in time; try again.' },
+  SALLYPORT_UPSTREAM_UNREACHABLE: {
+    status: 502,
+    hint: 'The host is allowed, but the destination refused or reset the connection.',
+  },
+  SALLYPORT_UPSTREAM_TIMEOUT: {
+    status: 504,
+    hint: 'The host is allowed, but the destination did not answer in time.',
+  },
+  SALLYPORT_UPSTREAM_MALFORMED: {
+    status: 502,
+    hint: 'The host is allowed, but its answer is not valid HTTP.',
+  },
+  // This side.
+  SALLYPORT_OVERLOADED: { status: 503, hint: 'A bound of the proxy is reached; try again shortly.' },
+  SALLYPORT_DRAINING: { status: 503, hint: 'The proxy is shutting down; try again shortly.' },
+  SALLYPORT_INTERNAL: { status: 500, hint: 'A defect in the proxy; see the daemon log.' },
+  // Control plane and CLI.
+  SALLYPORT_POLICY_INVALID: {
+    status: 400,
+    hint: 'Nothing was changed. Correct the named element and run the command again.',
+  },
+  SALLYPORT_POLICY_TOO_LARGE: {
+    status: 413,
+    hint: 'Nothing was changed; the previous policy stays in force. Use wildcards or CIDR ranges in place of single hosts.',
+  },
+  SALLYPORT_POLICY_UNINITIALIZED: {
+    status: 409,
+    hint: 'Choose one with `sbx policy set-default allow-all|balanced|deny-all`.',
+  },
+  SALLYPORT_PUBLISH_TIMEOUT: {
+    status: 503,
+    hint: 'A worker did not leave the old policy in time; the change was not acknowledged. Try again.',
+  },
+  SALLYPORT_REQUEST_INVALID: {
+    status: 400,
+    hint: 'The control API is described at /openapi.json.',
+  },
+  SALLYPORT_UNAUTHORIZED: { status: 401, hint: 'Send the API token as Authorization: Bearer.' },
+  SALLYPORT_FORBIDDEN_HOST: {
+    status: 403,
+    hint: 'Address the control API by the host it listens on; other names are refused (DNS rebinding).',
+  },
+  SALLYPORT_NOT_FOUND: { status: 404, hint: 'List what exists with `ls`.' },
+  SALLYPORT_CONFLICT: { status: 409, hint: 'Remove the existing one first, or choose another name.' },
+  SALLYPORT_STORE_CORRUPT: {
+    status: 500,
+    hint: 'Restore the state directory from a backup, or start over with `sallyport policy reset --force`.',
+  },
+  SALLYPORT_DAEMON_UNREACHABLE: {
+    status: 503,
+    hint: 'Start it with `sallyport daemon start -d`.',
+  },
+  SALLYPORT_USAGE: { status: 400, hint: 'See `--help`.' },
+} as const satisfies Record<string, { status: number; hint: string }>;
+
+export type Code = keyof typeof CODES;
+
+export class SallyportError extends Error {
+  override readonly name = 'SallyportError';
+  readonly code: Code;
+
+  constructor(code: Code, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+  }
+
+  get status(): number {
+    return CODES[this.code].status;
+  }
+
+  get hint(): string {
+    return CODES[this.code].hint;
+  }
+
+  /** The body of every error response; never carries `cause`, which may name internal hosts. */
+  toJSON(): { code: Code; message: string; hint: string } {
+    return { code: this.code, message: this.message, hint: this.hint };
+  }
+}

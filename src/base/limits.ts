@@ -1,0 +1,70 @@
+// Every bound of the product: its unit is the last word of its name, its reason stands beside it.
+// A request over a bound gets a code of errors.ts; nothing here is tuned at run time.
+
+// Names and policy.
+export const HOST_BYTES_MAX = 253; // RFC 1035 section 2.3.4, without the root label.
+export const LABEL_BYTES_MAX = 63; // RFC 1035 section 2.3.4.
+export const RULE_ID_BYTES_MAX = 64; // A UUID is 36; preset names are at most 32.
+export const RULES_MAX = 1_048_575; // 20 bits of rule index in the image; the design asks for 10^6.
+export const RULE_RESOURCES_MAX = 10_000; // One command line cannot carry more (ARG_MAX).
+export const SANDBOXES_MAX = 100_000;
+export const SANDBOX_NAME_BYTES_MAX = 63; // A DNS label, so that it can be a host name later.
+export const IMAGE_BYTES_MAX = 1_073_741_824; // Two images and the lanes stay below 4 GiB of Wasm.
+export const PUBLISH_WAIT_MS_MAX = 5_000; // A match takes microseconds; a lane stuck so long is a defect.
+
+// Workers.
+export const WORKERS_MAX = 63; // One lane each, and one for the daemon.
+export const CONFIGURE_WAIT_MS_MAX = 10_000; // New listeners open in milliseconds; a worker that takes so long hangs.
+export const WORKER_RESTARTS_PER_MINUTE_MAX = 60; // Past this the host is broken, not the worker.
+export const EXCHANGES_PER_WORKER_MAX = 16_384; // In-flight slots; no free slot means 503.
+export const PERMITS_PER_NAME_MAX = 64; // Vetted address lists kept per resolved name.
+
+// HTTP/1.1 ingress (RFC 9112).
+export const HEAD_BYTES_MAX = 65_536; // Cookies of large sites reach 16 KiB; four times that.
+export const TARGET_BYTES_MAX = 32_768; // Half of the head.
+export const FIELDS_MAX = 256; // Node's own default is 2000; field floods cost CPU.
+export const CHUNK_LINE_BYTES_MAX = 1_024; // Size and extensions; CVE-2024-22019 had no bound.
+export const TRAILER_BYTES_MAX = 16_384;
+export const CONNECTIONS_PER_WORKER_MAX = 20_000;
+export const HEAD_TIMEOUT_MS = 30_000; // From the first byte of a head to its last (slowloris).
+export const KEEP_ALIVE_TIMEOUT_MS = 75_000; // Idle client connection; squid uses 120 s, nginx 75 s.
+export const LINGER_MS = 5_000; // After our last word, for the client to take it and go.
+export const SWEEP_MS = 1_000; // Resolution of the time-outs above.
+export const BODY_IDLE_TIMEOUT_MS = 300_000; // No byte either way within one exchange.
+export const TUNNEL_IDLE_TIMEOUT_MS = 3_600_000; // Long-lived sockets are common in tunnels.
+export const HALF_CLOSED_TIMEOUT_MS = 300_000; // One direction ended, the other silent.
+
+// Tunnels.
+export const TUNNEL_WATCH_MS = 60_000; // How often a tunnel looks whether it is idle.
+export const TUNNEL_READ_BYTES_MIN = 16_384; // What an idle tunnel holds.
+export const TUNNEL_READ_BYTES_MAX = 524_288; // Past this, bulk CPU per GB no longer falls.
+export const TUNNEL_BUFFERS_LARGE_MAX = 128; // Per worker: 64 MiB in all.
+
+// Upstream.
+export const CONNECT_TIMEOUT_MS = 15_000; // For all addresses together.
+export const ATTEMPT_DELAY_MS = 250; // RFC 8305 section 5, Connection Attempt Delay.
+export const RESPONSE_HEAD_TIMEOUT_MS = 300_000; // Slow APIs think for minutes before the head.
+export const POOLS_PER_WORKER_MAX = 512;
+export const POOL_CONNECTIONS_MAX = 256;
+export const POOL_IDLE_MS = 10_000; // Origins commonly close at 5 to 15 s.
+
+// DNS.
+export const DNS_TIMEOUT_MS = 10_000;
+export const DNS_CACHE_ENTRIES_MAX = 4_096;
+export const DNS_TTL_MS = 30_000; // getaddrinfo gives no TTL; a fixed short one, as browsers do.
+export const DNS_NEGATIVE_TTL_MS = 2_000;
+export const DNS_ADDRESSES_MAX = 32;
+
+// Audit.
+export const SLOT_RETRY_MS = 5; // How soon an exchange that found no free slot asks again.
+export const OUTCOME_BATCH_MS = 20; // Worker to daemon.
+export const OUTCOME_BATCH_MAX = 512;
+export const AUDIT_FLUSH_MS = 50; // Daemon to file; with the batch, under the stated 100 ms.
+export const AUDIT_FILE_BYTES_MAX = 104_857_600; // Rotation.
+export const AUDIT_FILES_MAX = 20;
+export const LOG_ROWS_MAX = 100_000; // Aggregated rows of `policy log`; the oldest leave first.
+
+// Control API.
+export const API_BODY_BYTES_MAX = 268_435_456; // 10^6 rules in one request.
+export const API_SOCKET_PATH_BYTES_MAX = 100; // sun_path holds 108 on Linux, 104 on macOS.
+export const DRAIN_TIMEOUT_MS = 30_000;

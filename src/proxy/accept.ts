@@ -1,0 +1,274 @@
+// Phase 1 of 5: one client connection. It cuts the byte stream into requests, hands them to the
+// pipeline one after the other, and decides when the connection is over. It judges nothing.
+import type { Socket } from 'node:net';
+import { Readable } from 'node:stream';
+import { SallyportError } from '../base/errors.ts';
+import { HEAD_BYTES_MAX } from '../base/limits.ts';
+import { BodyDecoder } from './body.ts';
+import { parseRequestHead, type RequestHead } from './head.ts';
+import type { Origin } from './identify.ts';
+import { Reply } from './reply.ts';
+import type { Tick } from './tunnel.ts';
+
+/** A request whose head is complete, with what its exchange needs of the connection. */
+export type Received = {
+  readonly connection: Connection;
+  readonly head: RequestHead;
+  /** All of it when it came with the head, else a stream; null when there is none. */
+  readonly content: Buffer | Readable | null;
+  readonly reply: Reply;
+};
+
+/** The pipeline, as a connection sees it. Must not reject. */
+export type Serve = {
+  request(received: Received): Promise<void>;
+  /** A head that cannot be read; answered, recorded, and the connection ends. */
+  malformed(connection: Connection, reply: Reply, error: SallyportError): Promise<void>;
+};
+
+/** idle: between requests. head: a request has begun. exchange: it is served. tunnel: bytes pass. */
+export type Phase = 'idle' | 'head' | 'exchange' | 'tunnel';
+
+const NOTHING = Buffer.alloc(0);
+const PENDING_BYTES_MIN = 2_048;
+
+export class Connection {
+  readonly socket: Socket;
+  readonly origin: Origin;
+  phase: Phase = 'idle';
+  /** When the phase began, or a byte last passed in it; for the sweep of idle connections. */
+  sinceMs: number;
+  /** Called once when the client goes away during an exchange. */
+  onGone: (() => void) | null = null;
+  /** Finish the present exchange, then close. */
+  draining = false;
+  readonly #serve: Serve;
+  readonly #tick: Tick;
+  #pending: Buffer = NOTHING; // Bytes not yet cut into a request; a view with room behind it.
+  #own = false; // Whether #pending's memory is ours to write behind its end.
+  #scanned = 0; // How far the search for the end of the head has come.
+  #decoder: BodyDecoder | null = null;
+  #content: IncomingContent | null = null;
+  #ended = false;
+
+  constructor(socket: Socket, origin: Origin, serve: Serve, tick: Tick) {
+    this.socket = socket;
+    this.origin = origin;
+    this.#serve = serve;
+    this.#tick = tick;
+    this.sinceMs = tick.nowMs;
+    socket.on('data', this.#onData);
+    socket.on('end', this.#onEnd);
+    socket.on('error', () => {}); // 'close' follows and says it all.
+    socket.on('close', () => this.#onClose());
+  }
+
+  /** More content is wanted. */
+  wantContent(): void {
+    this.socket.resume();
+  }
+
+  /**
+   * Hands the socket over to a tunnel.
+   *
+   * @returns the bytes that came behind the head; they belong to the tunnel.
+   */
+  release(): Buffer {
+    this.phase = 'tunnel';
+    this.socket.off('data', this.#onData);
+    this.socket.off('end', this.#onEnd);
+    const head = this.#pending;
+    this.#pending = NOTHING;
+    return head;
+  }
+
+  /** Silent for too long: a head that began is answered 408, anything else just ends. */
+  expire(): void {
+    if (this.phase === 'head') {
+      this.#malformed(new SallyportError('SALLYPORT_REQUEST_TIMEOUT', 'the head did not arrive in time'));
+    } else {
+      this.socket.destroy();
+    }
+  }
+
+  /** No further requests: ends now when none is under way, else with the present one. */
+  drain(): void {
+    this.draining = true;
+    if (this.phase === 'idle' || this.phase === 'head') this.socket.destroySoon();
+  }
+
+  /** Whether the request's content has been read to its end. */
+  get contentDone(): boolean {
+    return this.#decoder === null || this.#decoder.done;
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    let rest = chunk;
+    if (this.#decoder !== null && !this.#decoder.done) {
+      this.sinceMs = this.#tick.nowMs;
+      rest = chunk.subarray(this.#feed(chunk));
+      if (rest.length === 0) return;
+    }
+    this.#append(rest);
+    if (this.phase === 'idle' || this.phase === 'head') this.#next();
+    else if (this.#pending.length > HEAD_BYTES_MAX) this.socket.pause(); // Pipelined too far ahead.
+  };
+
+  readonly #onEnd = (): void => {
+    this.#ended = true;
+    if (this.#content !== null && !this.contentDone) {
+      this.#content.destroy(new SallyportError('SALLYPORT_REQUEST_MALFORMED', 'the content is incomplete'));
+    }
+    if (this.phase === 'idle' || this.phase === 'head') this.socket.end();
+  };
+
+  #onClose(): void {
+    const gone = this.onGone;
+    this.onGone = null;
+    gone?.();
+    this.#content?.destroy();
+  }
+
+  /** Grows by doubling, so that a head sent byte by byte does not cost its length squared. */
+  #append(chunk: Buffer): void {
+    const length = this.#pending.length;
+    if (length === 0) {
+      this.#pending = chunk;
+      return;
+    }
+    const room = this.#pending.buffer.byteLength - this.#pending.byteOffset;
+    if (this.#own && room >= length + chunk.length) {
+      this.#pending = Buffer.from(this.#pending.buffer, this.#pending.byteOffset, length + chunk.length);
+    } else {
+      const larger = Buffer.allocUnsafeSlow(Math.max(PENDING_BYTES_MIN, 2 * (length + chunk.length)));
+      larger.set(this.#pending);
+      this.#pending = larger.subarray(0, length + chunk.length);
+      this.#own = true;
+    }
+    this.#pending.set(chunk, length);
+  }
+
+  #next(): void {
+    let head: RequestHead | null;
+    try {
+      head = parseRequestHead(this.#pending, 0, this.#pending.length, this.#scanned);
+    } catch (error) {
+      return this.#malformed(error);
+    }
+    if (head === null) {
+      if (this.phase === 'idle') this.sinceMs = this.#tick.nowMs;
+      this.phase = 'head';
+      this.#scanned = this.#pending.length;
+      return;
+    }
+    this.#scanned = 0;
+    const rest = this.#pending.subarray(head.headBytes);
+    this.#pending = NOTHING;
+    this.#own = false;
+    this.phase = 'exchange';
+    this.sinceMs = this.#tick.nowMs;
+    const content = this.#beginContent(head, rest);
+    const keepAlive = head.keepAlive && !this.draining;
+    const reply = new Reply(this.socket, { method: head.method, version: head.version, keepAlive });
+    void this.#run(this.#serve.request({ connection: this, head, content, reply }), reply);
+  }
+
+  #beginContent(head: RequestHead, rest: Buffer): Buffer | Readable | null {
+    this.#decoder = null;
+    this.#content = null;
+    const empty = !head.chunked && (head.contentLength === null || head.contentLength === 0);
+    if (empty || head.method === 'CONNECT') {
+      if (rest.length > 0) this.#append(rest);
+      return null;
+    }
+    this.#decoder = new BodyDecoder(head.chunked ? 'chunked' : 'length', head.contentLength ?? 0);
+    const content = new IncomingContent(this);
+    this.#content = content;
+    if (rest.length > 0) {
+      const used = this.#feed(rest);
+      if (used < rest.length) this.#append(rest.subarray(used));
+    }
+    return this.#decoder.done ? (content.whole() ?? content) : content;
+  }
+
+  /** @returns how many bytes were content. */
+  #feed(chunk: Buffer): number {
+    const decoder = this.#decoder;
+    const content = this.#content;
+    if (decoder === null || content === null) return 0;
+    try {
+      let full = false;
+      const used = decoder.push(chunk, 0, chunk.length, (slice: Buffer) => {
+        if (!content.push(slice)) full = true;
+      });
+      if (decoder.done) content.push(null);
+      else if (full) this.socket.pause();
+      return used;
+    } catch (error) {
+      content.destroy(error instanceof Error ? error : new Error('bad content'));
+      return chunk.length;
+    }
+  }
+
+  #malformed(error: unknown): void {
+    this.phase = 'exchange';
+    this.socket.pause();
+    const known =
+      error instanceof SallyportError
+        ? error
+        : new SallyportError('SALLYPORT_INTERNAL', 'the head could not be read', { cause: error });
+    const reply = new Reply(this.socket, { method: 'GET', version: 11, keepAlive: false });
+    void this.#run(this.#serve.malformed(this, reply, known), reply);
+  }
+
+  async #run(exchange: Promise<void>, reply: Reply): Promise<void> {
+    await exchange;
+    this.onGone = null;
+    if (this.phase === 'tunnel' || this.socket.destroyed) return;
+    if (reply.closes || !this.contentDone || this.#ended || this.draining) return this.#close();
+    this.#decoder = null;
+    this.#content = null;
+    this.phase = 'idle';
+    this.sinceMs = this.#tick.nowMs;
+    if (this.socket.isPaused()) this.socket.resume();
+    if (this.#pending.length > 0) this.#next();
+  }
+
+  /** Says the last word and goes; what the client still sends is read and dropped for a moment. */
+  #close(): void {
+    this.phase = 'idle';
+    this.draining = true;
+    this.socket.off('data', this.#onData);
+    this.socket.end();
+    this.socket.resume(); // Unread bytes at close would send RST and lose the answer (RFC 9112 section 9.6).
+  }
+}
+
+/** Request content on its way upstream; reads the client only as fast as it is taken. */
+class IncomingContent extends Readable {
+  readonly #connection: Connection;
+  #asked = false;
+
+  constructor(connection: Connection) {
+    super({ highWaterMark: 65_536 });
+    this.#connection = connection;
+    this.on('error', () => {}); // Whoever reads it is told; nobody may be reading yet.
+  }
+
+  /** Called at the first read: the moment to tell a waiting client to go on. */
+  onFirstRead: (() => void) | null = null;
+
+  override _read(): void {
+    if (!this.#asked) {
+      this.#asked = true;
+      this.onFirstRead?.();
+    }
+    this.#connection.wantContent();
+  }
+
+  /** All content when it has come in one piece already. */
+  whole(): Buffer | null {
+    const whole: unknown = this.read();
+    return whole instanceof Buffer && this.readableEnded === false && this.readableLength === 0 ? whole : null;
+  }
+}

@@ -1,0 +1,119 @@
+// Phase 3 of 5: asks the policy, then has every address judged that the name leads to. What comes
+// out is a permit; nothing else can be dialled.
+import { SallyportError } from '../base/errors.ts';
+import { PERMITS_PER_NAME_MAX } from '../base/limits.ts';
+import { type Address, isAddress } from '../policy/address.ts';
+import type { Matcher, Question } from '../policy/decision.ts';
+import { judgeAddresses, judgeTarget } from '../policy/judge.ts';
+import { formatHostPort } from '../policy/resource.ts';
+import type { ProxySettings, Sandbox, Target } from './exchange.ts';
+import type { Entry } from './record.ts';
+import type { Resolution, Resolver } from './resolve.ts';
+
+/**
+ * Leave to open connections for one target, to the addresses in it and to no other.
+ *
+ * `decide` is the only maker of permits and `route` accepts nothing else, so there is no way to
+ * dial that skips the policy. The addresses are pinned here: asking for the name again would let
+ * DNS answer differently the second time.
+ */
+export class Permit {
+  readonly target: Target;
+  /** At least one, in the order to try them. */
+  readonly addresses: readonly Address[];
+
+  /** @internal Only decide.ts calls this; test/tidy.test.ts checks that. */
+  constructor(target: Target, addresses: readonly Address[]) {
+    this.target = target;
+    this.addresses = addresses;
+  }
+
+  /** The same for all permits that lead to the same place by the same name. */
+  get poolKey(): string {
+    return `${this.target.host} ${this.target.port} ${this.addresses.join(' ')}`;
+  }
+}
+
+/** Address lists that were judged, kept with the resolution they came from. */
+type Vetted = { readonly generation: number; readonly addresses: readonly Address[] };
+
+export type Deciders = {
+  readonly matcher: Matcher;
+  readonly resolver: Resolver;
+  readonly current: { readonly settings: ProxySettings };
+  /** Per resolution: what `scope port` may dial; forgotten with it, and at each policy change. */
+  readonly vetted: WeakMap<Resolution, Map<string, Vetted>>;
+};
+
+const LOOPBACK = Object.freeze({ addresses: Object.freeze(['127.0.0.1', '::1'] as Address[]) });
+
+/**
+ * Decides one request.
+ *
+ * @throws SALLYPORT_DENIED             the policy says no, or says nothing (deny by default).
+ * @throws SALLYPORT_ADDRESS_FORBIDDEN  allowed by name, but it leads only where no rule allows.
+ * @throws SALLYPORT_DNS_FAILED, SALLYPORT_DNS_TIMEOUT
+ */
+export function decide(
+  sandbox: Sandbox,
+  target: Target,
+  entry: Entry,
+  deciders: Deciders,
+): Permit | Promise<Permit> {
+  const { host, port, method, path } = target;
+  const question: Question = { scope: sandbox.scope, host, port, protocol: 'tcp', method, path };
+  const verdict = judgeTarget(deciders.matcher, question, deciders.current.settings.addressGuard);
+  entry.judged(verdict, verdict.reason);
+  if (verdict.action !== 'allow') throw denied(target, verdict.reason);
+  const grant = (resolution: Resolution): Permit => {
+    const addresses = vet(question, resolution, verdict.generation, entry, deciders);
+    return new Permit(target, addresses);
+  };
+  if (isAddress(host)) return grant({ addresses: [host] });
+  if (host === 'localhost') return grant(LOOPBACK);
+  const resolution = deciders.resolver.resolve(host);
+  return resolution instanceof Promise ? resolution.then(grant) : grant(resolution);
+}
+
+/** @returns the addresses of the resolution that may be dialled, at least one. */
+function vet(
+  question: Question,
+  resolution: Resolution,
+  generation: number,
+  entry: Entry,
+  { matcher, current, vetted }: Deciders,
+): readonly Address[] {
+  const { settings } = current;
+  const key = `${question.scope} ${question.port} ${settings.addressGuard}`;
+  let kept = vetted.get(resolution);
+  const known = kept?.get(key);
+  if (known !== undefined && known.generation === generation) return known.addresses;
+
+  const judged = judgeAddresses(matcher, question, resolution.addresses, settings.addressGuard);
+  const addresses = judged.checked.filter((address) => !settings.isOwn(address, question.port));
+  if (addresses.length === 0) {
+    const [first] = judged.refused;
+    const why = first === undefined ? 'the proxy itself' : first.reason;
+    throw forbidden(question, why, entry);
+  }
+  if (kept === undefined) {
+    kept = new Map();
+    vetted.set(resolution, kept);
+  }
+  if (kept.size >= PERMITS_PER_NAME_MAX) kept.clear();
+  kept.set(key, { generation, addresses });
+  return addresses;
+}
+
+function denied({ host, port }: Target, reason: string | null): SallyportError {
+  const why = reason ?? 'no rule allows it';
+  return new SallyportError('SALLYPORT_DENIED', `${formatHostPort(host, port)} is not allowed: ${why}`);
+}
+
+function forbidden({ host, port }: Question, why: string, entry: Entry): SallyportError {
+  const reason = `resolved-address: ${formatHostPort(host, port)} leads to ${why}`;
+  entry.draft.verdict = 'deny';
+  entry.draft.deny_kind = 'implicit';
+  entry.draft.reason = reason;
+  return new SallyportError('SALLYPORT_ADDRESS_FORBIDDEN', reason);
+}

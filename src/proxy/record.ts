@@ -1,0 +1,122 @@
+// Exactly one outcome per exchange. An entry takes its in-flight slot before anything is judged and
+// is closed once, whichever way the exchange went; outcomes leave in small batches.
+import type { Clock } from '../base/clock.ts';
+import { OUTCOME_BATCH_MAX, OUTCOME_BATCH_MS, SLOT_RETRY_MS } from '../base/limits.ts';
+import type { Host } from '../policy/host.ts';
+import type { Verdict } from '../policy/decision.ts';
+import type { Ingress, Outcome, Slots } from './exchange.ts';
+
+type Draft = { -readonly [Field in keyof Outcome]: Outcome[Field] };
+
+/** One exchange while it runs: what is known so far. */
+export class Entry {
+  readonly draft: Draft;
+  readonly #startMs: number;
+  readonly #recorder: Recorder;
+  #closed = false;
+
+  /** @internal Only Recorder.open makes entries. */
+  constructor(recorder: Recorder, slot: number, ingress: Ingress, named: Named) {
+    this.#recorder = recorder;
+    this.#startMs = recorder.clock.monotonicMs();
+    this.draft = {
+      slot,
+      time_ms: recorder.clock.wallMs(),
+      sandbox: '',
+      ingress,
+      mode: ingress === 'connect' ? 'forward-bypass' : 'forward',
+      method: named.method,
+      host: named.host,
+      port: named.port,
+      address: null,
+      verdict: 'none',
+      deny_kind: null,
+      rule: null,
+      source: null,
+      reason: null,
+      code: null,
+      status: 0,
+      bytes_up: 0,
+      bytes_down: 0,
+      decide_ms: 0,
+      connect_ms: 0,
+      duration_ms: 0,
+      generation: 0,
+    };
+  }
+
+  identified(sandbox: string): void {
+    this.draft.sandbox = sandbox;
+    this.#recorder.slots.name(this.draft.slot, sandbox);
+  }
+
+  judged(verdict: Verdict, reason: string | null): void {
+    this.draft.verdict = verdict.action;
+    this.draft.deny_kind = verdict.action === 'deny' ? verdict.kind : null;
+    this.draft.rule = verdict.rule;
+    this.draft.source = verdict.source;
+    this.draft.generation = verdict.generation;
+    this.draft.reason = reason;
+  }
+
+  /** Milliseconds since the head was complete, to the microsecond. */
+  elapsedMs(): number {
+    return Math.round((this.#recorder.clock.monotonicMs() - this.#startMs) * 1000) / 1000;
+  }
+
+  /** Ends the exchange; later calls change nothing. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.draft.duration_ms = this.elapsedMs();
+    this.#recorder.add(this.draft);
+  }
+}
+
+/** What a record names when the head named nothing that can be read. */
+export const BAD_HEAD_HOST = { host: '' as Host, port: 0 };
+
+type Named = { readonly method: string; readonly host: string; readonly port: number };
+
+/** A worker's record keeper. */
+export class Recorder {
+  readonly clock: Clock;
+  readonly slots: Slots;
+  readonly #post: (outcomes: readonly Outcome[]) => void;
+  #batch: Outcome[] = [];
+  #timer: NodeJS.Timeout | null = null;
+
+  constructor(clock: Clock, slots: Slots, post: (outcomes: readonly Outcome[]) => void) {
+    this.clock = clock;
+    this.slots = slots;
+    this.#post = post;
+  }
+
+  /**
+   * Begins the record of an exchange. When the audit is behind, no slot is free, and the exchange
+   * waits here: the proxy slows down rather than lose a record.
+   */
+  open(ingress: Ingress, named: Named): Entry | Promise<Entry> {
+    const { method, host, port } = named;
+    const slot = this.slots.take(this.clock.wallMs(), ingress, method, host, port);
+    if (slot >= 0) return new Entry(this, slot, ingress, named);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    setTimeout(resolve, SLOT_RETRY_MS);
+    return promise.then(() => this.open(ingress, named));
+  }
+
+  /** @internal Entry.close calls this once per exchange. */
+  add(outcome: Outcome): void {
+    this.#batch.push(outcome);
+    if (this.#batch.length >= OUTCOME_BATCH_MAX) this.flush();
+    else this.#timer ??= setTimeout(() => this.flush(), OUTCOME_BATCH_MS);
+  }
+
+  flush(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    if (this.#batch.length === 0) return;
+    this.#post(this.#batch);
+    this.#batch = [];
+  }
+}

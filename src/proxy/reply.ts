@@ -1,0 +1,130 @@
+// The one writer of an answer on a client's connection: status line, fields, framing. It knows
+// what the client can take (HTTP/1.0 gets no chunks) and nothing of where the answer comes from.
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+
+/** What of the request shapes the answer. */
+export type Asked = {
+  readonly method: string;
+  /** 10 or 11. */
+  readonly version: number;
+  /** Whether the client means to use the connection again. */
+  readonly keepAlive: boolean;
+};
+
+type Framing = 'none' | 'length' | 'chunked' | 'close';
+
+const COALESCE_BYTES_MAX = 16_384; // Up to here one write of head and content beats two.
+const CHUNKS_END = '0\r\n';
+
+/** One answer, from interim responses to the last byte. */
+export class Reply {
+  readonly #socket: Socket;
+  readonly #asked: Asked;
+  #head: string | null = null;
+  #framing: Framing = 'none';
+  #left = 0;
+  #flushing = false;
+  /** Status of the final response; 0 until it has begun. */
+  status = 0;
+  /** Content bytes written. */
+  bytes = 0;
+  /** Whether the connection ends with this answer. */
+  closes: boolean;
+
+  constructor(socket: Socket, asked: Asked) {
+    this.#socket = socket;
+    this.#asked = asked;
+    this.closes = !asked.keepAlive || asked.version === 10; // RFC 9112 section 9.3, last paragraph.
+  }
+
+  get started(): boolean {
+    return this.status !== 0;
+  }
+
+  /** RFC 9110 section 15.2; a client of HTTP/1.0 knows no interim responses. */
+  interim(status: number, fields: string): void {
+    if (this.#asked.version === 10 || this.started) return;
+    this.#socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${fields}\r\n`, 'latin1');
+  }
+
+  /**
+   * Begins the final response.
+   *
+   * @param fields         serialised field lines, each with CRLF, without framing fields.
+   * @param contentLength  octets to come, or null when unknown.
+   */
+  start(status: number, reason: string, fields: string, contentLength: number | null): void {
+    this.status = status;
+    const { method, version } = this.#asked;
+    const bare = status === 204 || status === 304 || status < 200;
+    let framing = '';
+    if (bare || method === 'HEAD') {
+      this.#framing = 'none';
+      if (contentLength !== null && status !== 204) framing = `Content-Length: ${contentLength}\r\n`;
+    } else if (contentLength !== null) {
+      this.#framing = 'length';
+      this.#left = contentLength;
+      framing = `Content-Length: ${contentLength}\r\n`;
+    } else if (version === 11) {
+      this.#framing = 'chunked';
+      framing = 'Transfer-Encoding: chunked\r\n';
+    } else {
+      this.#framing = 'close';
+      this.closes = true;
+    }
+    const connection = this.closes ? 'Connection: close\r\n' : '';
+    this.#head = `HTTP/1.1 ${status} ${reason}\r\n${fields}${framing}${connection}\r\n`;
+    if (this.#flushing) return;
+    this.#flushing = true;
+    queueMicrotask(() => this.#flush()); // After the parser's turn: content may come with the head.
+  }
+
+  /** @returns false when the client is slower than the source; wait for the socket's drain. */
+  data(chunk: Buffer): boolean {
+    if (this.#framing === 'none' || chunk.length === 0) return true;
+    this.bytes += chunk.length;
+    this.#left -= chunk.length;
+    const before = this.#framing === 'chunked' ? `${chunk.length.toString(16)}\r\n` : '';
+    const head = (this.#head ?? '') + before;
+    this.#head = null;
+    const after = this.#framing === 'chunked' ? '\r\n' : '';
+    if (head === '' && after === '') return this.#socket.write(chunk);
+    if (chunk.length <= COALESCE_BYTES_MAX) return this.#socket.write(join(head, chunk, after));
+    this.#socket.cork();
+    if (head !== '') this.#socket.write(head, 'latin1');
+    this.#socket.write(chunk);
+    const ready = after === '' ? !this.#socket.writableNeedDrain : this.#socket.write(after, 'latin1');
+    this.#socket.uncork();
+    return ready;
+  }
+
+  /**
+   * Ends the response.
+   *
+   * @param trailers  serialised trailer lines; sent where the framing has room for them.
+   * @returns false when content is missing; the connection cannot be used again then.
+   */
+  end(trailers: string): boolean {
+    const whole = this.#framing !== 'length' || this.#left === 0;
+    const last = this.#framing === 'chunked' ? `${CHUNKS_END}${trailers}\r\n` : '';
+    const rest = (this.#head ?? '') + last;
+    this.#head = null;
+    if (rest !== '') this.#socket.write(rest, 'latin1');
+    return whole;
+  }
+
+  #flush(): void {
+    this.#flushing = false;
+    if (this.#head !== null && !this.#socket.destroyed) this.#socket.write(this.#head, 'latin1');
+    this.#head = null;
+  }
+}
+
+function join(head: string, chunk: Buffer, after: string): Buffer {
+  const joined = Buffer.allocUnsafe(head.length + chunk.length + after.length);
+  joined.write(head, 0, 'latin1');
+  joined.set(chunk, head.length);
+  joined.write(after, head.length + chunk.length, 'latin1');
+  return joined;
+}

@@ -1,0 +1,123 @@
+// Names to addresses, once per decision. Answers are cached for a bounded time and number, and a
+// name that is being asked for is not asked for twice.
+import { lookup, Resolver as DnsResolver } from 'node:dns/promises';
+import type { Clock } from '../base/clock.ts';
+import { SallyportError } from '../base/errors.ts';
+import {
+  DNS_ADDRESSES_MAX,
+  DNS_CACHE_ENTRIES_MAX,
+  DNS_NEGATIVE_TTL_MS,
+  DNS_TIMEOUT_MS,
+  DNS_TTL_MS,
+} from '../base/limits.ts';
+import { type Address, parseAddress } from '../policy/address.ts';
+
+/** The addresses of one name, in the order the resolver prefers. Same object while cached. */
+export type Resolution = { readonly addresses: readonly Address[] };
+
+type Entry = { readonly untilMs: number; readonly answer: Resolution | SallyportError };
+type Ask = (host: string) => Promise<{ addresses: string[]; ttlMs: number }>;
+
+/** The worker's resolver: one lookup per name at a time, bounded cache of answers and failures. */
+export class Resolver {
+  readonly #clock: Clock;
+  readonly #ask: Ask;
+  readonly #cache = new Map<string, Entry>();
+  readonly #pending = new Map<string, Promise<Resolution>>();
+
+  /** @param servers  `ip` or `ip:port` to ask; empty for the system's own resolver. */
+  constructor(clock: Clock, servers: readonly string[]) {
+    this.#clock = clock;
+    this.#ask = servers.length === 0 ? askSystem : askServers(servers);
+  }
+
+  /**
+   * @returns at least one address, at once when cached.
+   * @throws SALLYPORT_DNS_FAILED, SALLYPORT_DNS_TIMEOUT
+   */
+  resolve(host: string): Resolution | Promise<Resolution> {
+    const cached = this.#cache.get(host);
+    if (cached !== undefined && cached.untilMs > this.#clock.monotonicMs()) {
+      if (cached.answer instanceof SallyportError) throw cached.answer;
+      return cached.answer;
+    }
+    let pending = this.#pending.get(host);
+    if (pending === undefined) {
+      pending = this.#lookUp(host).finally(() => this.#pending.delete(host));
+      this.#pending.set(host, pending);
+    }
+    return pending;
+  }
+
+  async #lookUp(host: string): Promise<Resolution> {
+    try {
+      const { addresses, ttlMs } = await withTimeout(this.#ask(host), host);
+      const answer = { addresses: canonical(addresses) };
+      if (answer.addresses.length === 0) throw failed(host, 'no address');
+      this.#remember(host, answer, ttlMs);
+      return answer;
+    } catch (error) {
+      const known = error instanceof SallyportError ? error : failed(host, codeOf(error), error);
+      if (known.code === 'SALLYPORT_DNS_FAILED') {
+        this.#remember(host, known, DNS_NEGATIVE_TTL_MS);
+      }
+      throw known;
+    }
+  }
+
+  #remember(host: string, answer: Entry['answer'], ttlMs: number): void {
+    this.#cache.delete(host);
+    if (this.#cache.size >= DNS_CACHE_ENTRIES_MAX) {
+      const oldest = this.#cache.keys().next();
+      if (!oldest.done) this.#cache.delete(oldest.value);
+    }
+    const untilMs = this.#clock.monotonicMs() + Math.min(ttlMs, DNS_TTL_MS);
+    this.#cache.set(host, { untilMs, answer });
+  }
+}
+
+/** getaddrinfo: hosts file and name service switch, as every other program on this machine. */
+async function askSystem(host: string): Promise<{ addresses: string[]; ttlMs: number }> {
+  const found = await lookup(host, { all: true, order: 'verbatim' });
+  return { addresses: found.map(({ address }) => address), ttlMs: DNS_TTL_MS };
+}
+
+function askServers(servers: readonly string[]): Ask {
+  const resolver = new DnsResolver({ timeout: DNS_TIMEOUT_MS / 4, tries: 2 });
+  resolver.setServers(servers);
+  return async (host) => {
+    const [v4, v6] = await Promise.allSettled([
+      resolver.resolve4(host, { ttl: true }),
+      resolver.resolve6(host, { ttl: true }),
+    ]);
+    const records = [v6, v4].flatMap((part) => (part.status === 'fulfilled' ? part.value : []));
+    if (records.length === 0 && v4.status === 'rejected') throw v4.reason;
+    const ttlS = Math.min(...records.map(({ ttl }) => ttl));
+    return { addresses: records.map(({ address }) => address), ttlMs: ttlS * 1000 };
+  };
+}
+
+function canonical(addresses: readonly string[]): Address[] {
+  const parsed = addresses.slice(0, DNS_ADDRESSES_MAX).map((address) => parseAddress(address));
+  return [...new Set(parsed)].filter((address) => address !== null);
+}
+
+async function withTimeout<T>(work: Promise<T>, host: string): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => {
+    reject(new SallyportError('SALLYPORT_DNS_TIMEOUT', `no answer for ${host} in time`));
+  }, DNS_TIMEOUT_MS);
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function failed(host: string, why: string, cause?: unknown): SallyportError {
+  return new SallyportError('SALLYPORT_DNS_FAILED', `${host} does not resolve: ${why}`, { cause });
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown failure';
+}

@@ -1,0 +1,110 @@
+// The one place where a failure becomes an answer to the client: the same facts as text for people
+// and agents, and as application/problem+json (RFC 9457) for programs that ask for it.
+import { STATUS_CODES } from 'node:http';
+import type { Code, SallyportError } from '../base/errors.ts';
+import type { Outcome } from './exchange.ts';
+import type { Reply } from './reply.ts';
+
+type Facts = Pick<Outcome, 'host' | 'port' | 'rule' | 'source' | 'deny_kind' | 'reason' | 'verdict'>;
+
+/** RFC 9209 section 2.3: proxy error types, for clients that read Proxy-Status. */
+const PROXY_ERRORS: Partial<Record<Code, string>> = {
+  SALLYPORT_DENIED: 'http_request_denied',
+  SALLYPORT_ADDRESS_FORBIDDEN: 'destination_ip_prohibited',
+  SALLYPORT_DNS_FAILED: 'dns_error',
+  SALLYPORT_DNS_TIMEOUT: 'dns_timeout',
+  SALLYPORT_UPSTREAM_UNREACHABLE: 'connection_refused',
+  SALLYPORT_UPSTREAM_TIMEOUT: 'connection_timeout',
+  SALLYPORT_UPSTREAM_MALFORMED: 'http_protocol_error',
+  SALLYPORT_OVERLOADED: 'proxy_internal_error',
+  SALLYPORT_INTERNAL: 'proxy_internal_error',
+};
+
+const ORIGINS = { local: 'local policy', kit: 'kit policy', remote: 'corporate policy' } as const;
+
+/** Whether this failure is the policy speaking; upstream failures must never look like one. */
+export function isPolicyRefusal(code: Code): boolean {
+  return code === 'SALLYPORT_DENIED' || code === 'SALLYPORT_ADDRESS_FORBIDDEN';
+}
+
+/**
+ * Answers a failed exchange.
+ *
+ * @param accept  the client's Accept field, or null: JSON is sent to those who prefer it.
+ */
+export function refuse(reply: Reply, error: SallyportError, facts: Facts, accept: string | null): void {
+  const json = accept !== null && prefersJson(accept);
+  const content = Buffer.from(json ? problem(error, facts) : text(error, facts));
+  const type = json ? 'application/problem+json' : 'text/plain; charset=utf-8';
+  reply.start(
+    error.status,
+    STATUS_CODES[error.status] ?? '',
+    `Content-Type: ${type}\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n${codeFields(error, facts)}`,
+    content.length,
+  );
+  reply.data(content);
+  reply.end('');
+}
+
+function codeFields(error: SallyportError, facts: Facts): string {
+  const type = PROXY_ERRORS[error.code];
+  const lines = [`X-Sallyport-Code: ${error.code}`];
+  if (type !== undefined) lines.push(`Proxy-Status: sallyport; error=${type}`);
+  if (isPolicyRefusal(error.code) && facts.rule !== null) {
+    lines.push(`X-Sallyport-Rule: ${facts.rule}`);
+  }
+  if (error.status === 407) lines.push('Proxy-Authenticate: Basic realm="sallyport", charset="UTF-8"');
+  return `${lines.join('\r\n')}\r\n`;
+}
+
+/** First words and detail line are what agents and their hooks look for; keep them. */
+function text(error: SallyportError, facts: Facts): string {
+  if (!isPolicyRefusal(error.code)) {
+    return `Sallyport: ${error.message}\n  code: ${error.code}\n  hint: ${error.hint}\n`;
+  }
+  const lines = [`Blocked by network policy: domain ${authority(facts)}`];
+  if (error.code === 'SALLYPORT_ADDRESS_FORBIDDEN') {
+    lines.push(`  detail: ${error.message}`);
+  } else if (facts.rule === null) {
+    lines.push('  detail: no matching allow rule — blocked by default deny policy');
+  } else {
+    lines.push(`  rule:   "${ruleName(facts)}" (domain, deny)`);
+    lines.push(`  origin: ${ORIGINS[facts.source ?? 'local']}`);
+    lines.push(`  detail: ${facts.reason ?? 'Denied by local rule'}`);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+function problem(error: SallyportError, facts: Facts): string {
+  const refusal = isPolicyRefusal(error.code);
+  return JSON.stringify({
+    type: `urn:sallyport:error:${error.code}`,
+    title: refusal ? 'Blocked by network policy' : STATUS_CODES[error.status],
+    status: error.status,
+    detail: error.message,
+    code: error.code,
+    hint: error.hint,
+    host: facts.host,
+    port: facts.port,
+    ...(refusal && {
+      rule: facts.rule,
+      origin: facts.source === null ? null : ORIGINS[facts.source],
+      deny_kind: facts.deny_kind,
+    }),
+  });
+}
+
+/** JSON counts when it is named, and HTML or plain text is not named before it. */
+function prefersJson(accept: string): boolean {
+  const json = accept.search(/application\/(problem\+)?json/i);
+  const other = accept.search(/text\/(plain|html)/i);
+  return json >= 0 && (other < 0 || json < other);
+}
+
+function ruleName({ rule, source }: Facts): string {
+  return source === 'local' && rule !== null && /^[0-9a-f-]{36}$/.test(rule) ? `local:${rule}` : `${rule}`;
+}
+
+function authority({ host, port }: Facts): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+}

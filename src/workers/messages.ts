@@ -1,0 +1,75 @@
+// Every value that crosses between the daemon and a worker thread. Policy does not: it is in the
+// shared memory (src/matcher), in force without a message.
+import type { MessagePort } from 'node:worker_threads';
+import type { Outcome } from '../proxy/exchange.ts';
+
+/** Where a worker listens. A unix path cannot be shared between threads: one worker takes it. */
+export type Listen =
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'unix'; readonly path: string };
+
+/** What a worker knows of a sandbox: enough to recognise it, nothing to impersonate it. */
+export type SandboxRecord = {
+  readonly name: string;
+  /** The number that rules are scoped by; never reused. */
+  readonly scope: number;
+  /** Hex SHA-256 of the token. */
+  readonly tokenSha256: string;
+  /** Its own listener, on which no authentication is asked; null for none. */
+  readonly listen: Listen | null;
+  /** Canonical source address that identifies it on the shared listener; null for none. */
+  readonly sourceAddress: string | null;
+};
+
+export type ServeSettings = {
+  readonly listen: Listen & { readonly kind: 'tcp' };
+  /** Share the port between threads (SO_REUSEPORT). */
+  readonly reusePort: boolean;
+  /** Whether unauthenticated loopback clients are taken for this sandbox; null: they get 407. */
+  readonly defaultSandbox: string | null;
+  /** `docker`: `**` and names may lead to private addresses, as sbx itself allows. */
+  readonly addressGuard: 'strict' | 'docker';
+  readonly via: boolean;
+  readonly forwardedFor: boolean;
+  /** Addresses (`ip:port`) of the proxy itself and of the control API: never dialled. */
+  readonly ownAddresses: readonly string[];
+  /** Name servers (`ip` or `ip:port`) asked instead of the system's resolver; empty: the system's. */
+  readonly dnsServers: readonly string[];
+  readonly logLevel: string;
+};
+
+/** The argument of the Piscina task workers/serve.ts. */
+export type ServeTask = {
+  /** 0-based; also the lane. Worker 0 owns the unix listeners. */
+  readonly worker: number;
+  readonly memory: WebAssembly.Memory;
+  readonly module: WebAssembly.Module;
+  /** In-flight slots, see workers/inflight.ts. */
+  readonly inflight: SharedArrayBuffer;
+  readonly settings: ServeSettings;
+  readonly sandboxes: readonly SandboxRecord[];
+  readonly port: MessagePort;
+};
+
+export type ToWorker =
+  /** Replaces all sandboxes and settings; answered by `configured` with the same number. */
+  | {
+      readonly type: 'configure';
+      readonly number: number;
+      readonly settings: ServeSettings;
+      readonly sandboxes: readonly SandboxRecord[];
+    }
+  /** Stop accepting, finish what runs within the time, then end the task. */
+  | { readonly type: 'drain'; readonly timeoutMs: number };
+
+export type FromWorker =
+  /** All listeners accept; `port` is the one in use when 0 was asked for. */
+  | { readonly type: 'listening'; readonly port: number }
+  | { readonly type: 'configured'; readonly number: number; readonly error: string | null }
+  | { readonly type: 'outcomes'; readonly outcomes: readonly Outcome[] }
+  | {
+      readonly type: 'log';
+      readonly level: 'debug' | 'info' | 'warn' | 'error';
+      readonly message: string;
+      readonly facts: Readonly<Record<string, unknown>>;
+    };

@@ -1,0 +1,280 @@
+// The daemon's side of the workers: one Piscina task each, replaced when it dies, configured and
+// drained together. Policy does not pass through here; it is in the shared memory.
+import { extname } from 'node:path';
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import { Piscina } from 'piscina';
+import type { Clock } from '../base/clock.ts';
+import { SallyportError } from '../base/errors.ts';
+import { CONFIGURE_WAIT_MS_MAX, WORKER_RESTARTS_PER_MINUTE_MAX } from '../base/limits.ts';
+import type { Outcome } from '../proxy/exchange.ts';
+import { createInflight, Inflight, type Interrupted } from './inflight.ts';
+import type { FromWorker, SandboxRecord, ServeSettings, ServeTask, ToWorker } from './messages.ts';
+
+/** This file's own extension: .ts from a checkout, .js from the published package. */
+const EXTENSION = extname(import.meta.filename);
+const SERVE_TASK = new URL(`./serve${EXTENSION}`, import.meta.url).href;
+
+export type PoolOptions = {
+  readonly workers: number;
+  readonly memory: WebAssembly.Memory;
+  readonly module: WebAssembly.Module;
+  readonly settings: ServeSettings;
+  readonly sandboxes: readonly SandboxRecord[];
+  readonly clock: Clock;
+  /** Resolves when the outcomes are on file; only then may their slots be used again. */
+  readonly onOutcomes: (outcomes: readonly Outcome[]) => Promise<void>;
+  readonly onLog: (level: LogLevel, message: string, facts: Readonly<Record<string, unknown>>) => void;
+  /** A worker has died; `interrupted` is what it was doing, one outcome each. */
+  readonly onLost: (worker: number, interrupted: readonly Outcome[], error: Error) => Promise<void>;
+  /** The lane of a dead worker can be taken as left. */
+  readonly releaseLane: (lane: number) => void;
+};
+
+type LogLevel = Extract<FromWorker, { type: 'log' }>['level'];
+
+type Seat = {
+  readonly worker: number;
+  readonly inflight: SharedArrayBuffer;
+  port: MessagePort;
+  restarts: number;
+  /** Settled when all messages of the present task are handled. */
+  filed: Promise<void>;
+};
+
+type Waiting = { readonly left: Set<number>; readonly done: () => void; readonly fail: (error: Error) => void };
+
+/** All workers of a daemon. */
+export class WorkerPool {
+  readonly #options: PoolOptions;
+  readonly #piscina: Piscina;
+  readonly #seats: Seat[] = [];
+  readonly #configurations = new Map<number, Waiting>();
+  readonly #ended: Promise<void>[] = [];
+  #settings: ServeSettings;
+  #sandboxes: readonly SandboxRecord[];
+  #configuration = 0;
+  #stopping = false;
+  #recentRestartsMs: number[] = [];
+
+  private constructor(options: PoolOptions) {
+    this.#options = options;
+    this.#settings = options.settings;
+    this.#sandboxes = options.sandboxes;
+    this.#piscina = new Piscina({
+      filename: SERVE_TASK,
+      minThreads: options.workers,
+      maxThreads: options.workers,
+      concurrentTasksPerWorker: 1,
+      recordTiming: false,
+      env: {}, // A worker needs nothing of the environment, so it holds nothing of it.
+    });
+    this.#piscina.on('error', () => {}); // Each loss reaches us through its own task.
+  }
+
+  /**
+   * Starts all workers.
+   *
+   * @returns when every worker accepts connections.
+   * @throws the first worker's failure to listen (EADDRINUSE and the like).
+   */
+  static async start(options: PoolOptions): Promise<WorkerPool> {
+    const pool = new WorkerPool(options);
+    try {
+      // The first alone: it learns the port when any port will do, and fails early when none will.
+      for (let worker = 0; worker < options.workers; worker++) {
+        const seat = pool.#seat(worker);
+        pool.#seats.push(seat);
+        const port = await pool.#run(seat);
+        const { host } = pool.#settings.listen;
+        pool.#settings = { ...pool.#settings, listen: { kind: 'tcp', host, port } };
+      }
+    } catch (error) {
+      pool.#stopping = true;
+      await pool.#piscina.destroy();
+      throw error;
+    }
+    return pool;
+  }
+
+  /** The port in use. */
+  get port(): number {
+    return this.#settings.listen.port;
+  }
+
+  status(): { workers: { worker: number; restarts: number }[]; restarts: number } {
+    const workers = this.#seats.map(({ worker, restarts }) => ({ worker, restarts }));
+    return { workers, restarts: workers.reduce((sum, { restarts }) => sum + restarts, 0) };
+  }
+
+  /**
+   * Gives all workers other settings or sandboxes.
+   *
+   * @returns when every worker serves by them.
+   * @throws SALLYPORT_CONFLICT when a listener cannot be opened, SALLYPORT_PUBLISH_TIMEOUT
+   */
+  configure(settings: ServeSettings, sandboxes: readonly SandboxRecord[]): Promise<void> {
+    const number = ++this.#configuration;
+    this.#settings = { ...settings, listen: this.#settings.listen };
+    this.#sandboxes = sandboxes;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const timer = setTimeout(() => {
+      settle();
+      reject(new SallyportError('SALLYPORT_PUBLISH_TIMEOUT', 'a worker did not take its new settings'));
+    }, CONFIGURE_WAIT_MS_MAX);
+    const settle = (): void => {
+      clearTimeout(timer);
+      this.#configurations.delete(number);
+    };
+    const left = new Set(this.#seats.map(({ worker }) => worker));
+    this.#configurations.set(number, {
+      left,
+      done: () => {
+        settle();
+        resolve();
+      },
+      fail: (error) => {
+        settle();
+        reject(error);
+      },
+    });
+    const message = { type: 'configure', number, settings: this.#settings, sandboxes } satisfies ToWorker;
+    for (const seat of this.#seats) seat.port.postMessage(message);
+    return promise;
+  }
+
+  /** Stops accepting, lets what runs finish within the time, and ends all workers. */
+  async drain(timeoutMs: number): Promise<void> {
+    this.#stopping = true;
+    for (const seat of this.#seats) {
+      seat.port.postMessage({ type: 'drain', timeoutMs } satisfies ToWorker);
+    }
+    await Promise.all(this.#ended);
+    await Promise.all(this.#seats.map(({ filed }) => filed));
+    await this.#piscina.destroy();
+  }
+
+  #seat(worker: number): Seat {
+    const inflight = createInflight();
+    return { worker, inflight, port: new MessageChannel().port1, restarts: 0, filed: Promise.resolve() };
+  }
+
+  /** @returns the port, once this worker accepts. */
+  #run(seat: Seat): Promise<number> {
+    const { port1, port2 } = new MessageChannel();
+    seat.port = port1;
+    const listening = Promise.withResolvers<number>();
+    port1.on('message', (message: FromWorker) => {
+      if (message.type === 'listening') listening.resolve(message.port);
+      else this.#receive(seat, message);
+    });
+    const task: ServeTask = {
+      worker: seat.worker,
+      memory: this.#options.memory,
+      module: this.#options.module,
+      inflight: seat.inflight,
+      settings: this.#settings,
+      sandboxes: this.#sandboxes,
+      port: port2,
+    };
+    const ended = this.#piscina.run(task, { transferList: [port2] }).then(
+      () => this.#lose(seat, port1, new Error('the worker ended by itself')),
+      (error: Error) => {
+        listening.reject(error);
+        return this.#lose(seat, port1, error);
+      },
+    );
+    this.#ended[seat.worker] = ended;
+    return listening.promise;
+  }
+
+  #receive(seat: Seat, message: Exclude<FromWorker, { type: 'listening' }>): void {
+    if (message.type === 'outcomes') {
+      seat.filed = seat.filed.then(() => this.#file(seat, message.outcomes));
+    } else if (message.type === 'log') {
+      this.#options.onLog(message.level, message.message, { worker: seat.worker, ...message.facts });
+    } else {
+      this.#configured(seat.worker, message.number, message.error);
+    }
+  }
+
+  async #file(seat: Seat, outcomes: readonly Outcome[]): Promise<void> {
+    await this.#options.onOutcomes(outcomes);
+    const inflight = new Inflight(seat.inflight);
+    for (const { slot } of outcomes) inflight.free(slot);
+  }
+
+  #configured(worker: number, number: number, error: string | null): void {
+    const waiting = this.#configurations.get(number);
+    if (waiting === undefined) return;
+    if (error !== null) return waiting.fail(new SallyportError('SALLYPORT_CONFLICT', error));
+    waiting.left.delete(worker);
+    if (waiting.left.size === 0) waiting.done();
+  }
+
+  /** A worker's task is over. Unless all are stopping, what it left is recorded and it is replaced. */
+  async #lose(seat: Seat, port: MessagePort, error: Error): Promise<void> {
+    await turnOfTheLoop(); // Messages that it posted before it died are still on their way.
+    port.close();
+    await seat.filed;
+    this.#options.releaseLane(seat.worker);
+    const inflight = new Inflight(seat.inflight);
+    const interrupted = inflight.interrupted();
+    if (interrupted.length > 0 || !this.#stopping) {
+      await this.#options.onLost(seat.worker, interrupted.map((one) => this.#interruptedOutcome(one)), error);
+      for (const { slot } of interrupted) inflight.free(slot);
+    }
+    if (this.#stopping || !this.#mayRestart()) return;
+    seat.restarts++;
+    void this.#run(seat).then(
+      () => this.#reconfigureOne(seat),
+      () => {}, // Its own #lose has been told.
+    );
+  }
+
+  /** A replacement may have started with settings that were changed meanwhile. */
+  #reconfigureOne(seat: Seat): void {
+    const number = this.#configuration;
+    const [settings, sandboxes] = [this.#settings, this.#sandboxes];
+    seat.port.postMessage({ type: 'configure', number, settings, sandboxes } satisfies ToWorker);
+  }
+
+  #mayRestart(): boolean {
+    const nowMs = this.#options.clock.monotonicMs();
+    this.#recentRestartsMs = this.#recentRestartsMs.filter((ms) => nowMs - ms < 60_000);
+    this.#recentRestartsMs.push(nowMs);
+    return this.#recentRestartsMs.length <= WORKER_RESTARTS_PER_MINUTE_MAX;
+  }
+
+  #interruptedOutcome(one: Interrupted): Outcome {
+    return {
+      slot: one.slot,
+      time_ms: one.timeMs,
+      sandbox: one.sandbox,
+      ingress: one.ingress,
+      mode: one.ingress === 'connect' ? 'forward-bypass' : 'forward',
+      method: one.method,
+      host: one.host,
+      port: one.port,
+      address: null,
+      verdict: 'none',
+      deny_kind: null,
+      rule: null,
+      source: null,
+      reason: 'the worker died during the exchange',
+      code: 'SALLYPORT_INTERRUPTED',
+      status: 0,
+      bytes_up: 0,
+      bytes_down: 0,
+      decide_ms: 0,
+      connect_ms: 0,
+      duration_ms: Math.max(0, this.#options.clock.wallMs() - one.timeMs),
+      generation: 0,
+    };
+  }
+}
+
+function turnOfTheLoop(): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  setImmediate(() => setImmediate(resolve));
+  return promise;
+}

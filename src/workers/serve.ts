@@ -1,0 +1,218 @@
+// The Piscina task: one worker thread's whole life. It builds the services once, listens, serves,
+// takes new settings, drains, and ends. The proxy itself is in src/proxy and knows none of this.
+import { createServer, type Server, type Socket } from 'node:net';
+import { unlinkSync } from 'node:fs';
+import { systemClock } from '../base/clock.ts';
+import {
+  BODY_IDLE_TIMEOUT_MS,
+  CONNECTIONS_PER_WORKER_MAX,
+  HEAD_TIMEOUT_MS,
+  KEEP_ALIVE_TIMEOUT_MS,
+  LINGER_MS,
+  SWEEP_MS,
+} from '../base/limits.ts';
+import { Lane } from '../matcher/lane.ts';
+import { type Address, parseAddress } from '../policy/address.ts';
+import { Connection, type Phase, type Serve } from '../proxy/accept.ts';
+import type { ProxySettings } from '../proxy/exchange.ts';
+import { type Origin, Registry } from '../proxy/identify.ts';
+import { createPipeline } from '../proxy/pipeline.ts';
+import { Recorder } from '../proxy/record.ts';
+import { Resolver } from '../proxy/resolve.ts';
+import { Upstreams } from '../proxy/route.ts';
+import type { Tick } from '../proxy/tunnel.ts';
+import { Inflight } from './inflight.ts';
+import { listenersOf, type Wanted } from './listeners.ts';
+import type { FromWorker, SandboxRecord, ServeSettings, ServeTask, ToWorker } from './messages.ts';
+
+const IDLE_MS_MAX: Readonly<Record<Phase, number>> = {
+  idle: KEEP_ALIVE_TIMEOUT_MS,
+  head: HEAD_TIMEOUT_MS,
+  exchange: 2 * BODY_IDLE_TIMEOUT_MS, // The upstream's own time-out comes first and has a code.
+  tunnel: Number.POSITIVE_INFINITY, // tunnel.ts watches its own.
+};
+
+/** Runs one worker until it is told to drain. */
+export default async function serve(task: ServeTask): Promise<void> {
+  const worker = new Worker(task);
+  await worker.run();
+}
+
+class Worker {
+  readonly #task: ServeTask;
+  readonly #tick: Tick = { nowMs: systemClock.monotonicMs() };
+  readonly #connections = new Set<Connection>();
+  readonly #servers = new Map<string, { server: Server; origin: string | null }>();
+  readonly #recorder: Recorder;
+  readonly #upstreams = new Upstreams();
+  readonly #current: { registry: Registry; settings: ProxySettings };
+  readonly #pipeline: Serve;
+  readonly #ended = Promise.withResolvers<void>();
+  #draining = false;
+
+  constructor(task: ServeTask) {
+    this.#task = task;
+    this.#recorder = new Recorder(systemClock, new Inflight(task.inflight), (outcomes) =>
+      this.#post({ type: 'outcomes', outcomes }),
+    );
+    this.#current = {
+      registry: registryOf(task.sandboxes, task.settings),
+      settings: settingsOf(task.settings),
+    };
+    this.#pipeline = createPipeline({
+      matcher: new Lane(task.memory, task.module, task.worker),
+      resolver: new Resolver(systemClock, task.settings.dnsServers),
+      current: this.#current,
+      vetted: new WeakMap(),
+      recorder: this.#recorder,
+      upstreams: this.#upstreams,
+      tick: this.#tick,
+      report: (error) => this.#log('error', 'a defect ended an exchange', { error: String(error) }),
+    });
+  }
+
+  async run(): Promise<void> {
+    const { port, settings, sandboxes, worker } = this.#task;
+    const sweep = setInterval(() => this.#sweep(), SWEEP_MS);
+    port.on('message', (message: ToWorker) => void this.#receive(message));
+    try {
+      await this.#listen(listenersOf(settings, sandboxes, worker));
+      this.#post({ type: 'listening', port: this.#mainPort() });
+      await this.#ended.promise;
+    } finally {
+      clearInterval(sweep);
+      for (const { server } of this.#servers.values()) server.close();
+      await this.#upstreams.destroy();
+      this.#recorder.flush();
+      port.close();
+    }
+  }
+
+  async #receive(message: ToWorker): Promise<void> {
+    if (message.type === 'drain') return this.#drain(message.timeoutMs);
+    const { number, settings, sandboxes } = message;
+    try {
+      this.#current.registry = registryOf(sandboxes, settings);
+      this.#current.settings = settingsOf(settings);
+      await this.#listen(listenersOf(settings, sandboxes, this.#task.worker));
+      this.#post({ type: 'configured', number, error: null });
+    } catch (error) {
+      this.#post({ type: 'configured', number, error: String(error) });
+    }
+  }
+
+  /** Opens the listeners that are wanted and not there, closes those that are there and not wanted. */
+  async #listen(wanted: readonly Wanted[]): Promise<void> {
+    const keys = new Set(wanted.map(({ key }) => key));
+    for (const [key, { server, origin }] of this.#servers) {
+      if (keys.has(key)) continue;
+      server.close();
+      this.#servers.delete(key);
+      for (const connection of this.#connections) {
+        if (connection.origin.listener === origin && origin !== null) connection.socket.destroy();
+      }
+    }
+    for (const one of wanted) {
+      if (!this.#servers.has(one.key)) await this.#open(one);
+    }
+  }
+
+  #open({ key, sandbox, listen }: Wanted): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) =>
+      this.#accept(socket, sandbox),
+    );
+    server.once('error', reject);
+    const { reusePort } = this.#task.settings;
+    server.listen(
+      listen.kind === 'tcp'
+        ? { host: listen.host, port: listen.port, reusePort, backlog: 4_096 }
+        : { path: unlinked(listen.path), backlog: 4_096 },
+      () => {
+        server.off('error', reject);
+        server.on('error', (error) => this.#log('error', 'a listener failed', { error: String(error) }));
+        this.#servers.set(key, { server, origin: sandbox });
+        resolve();
+      },
+    );
+    return promise;
+  }
+
+  #accept(socket: Socket, listener: string | null): void {
+    if (this.#draining || this.#connections.size >= CONNECTIONS_PER_WORKER_MAX) {
+      socket.destroy();
+      return;
+    }
+    const connection = new Connection(socket, originOf(socket, listener), this.#pipeline, this.#tick);
+    this.#connections.add(connection);
+    socket.once('close', () => {
+      this.#connections.delete(connection);
+      if (this.#draining && this.#connections.size === 0) this.#ended.resolve();
+    });
+  }
+
+  /** Once a second: refreshes the coarse time and ends what has been silent for too long. */
+  #sweep(): void {
+    const nowMs = systemClock.monotonicMs();
+    this.#tick.nowMs = nowMs;
+    for (const connection of this.#connections) {
+      const silentMs = nowMs - connection.sinceMs;
+      if (connection.draining && connection.phase === 'idle' && silentMs > LINGER_MS) {
+        connection.socket.destroy();
+      } else if (silentMs > IDLE_MS_MAX[connection.phase]) {
+        connection.expire();
+      }
+    }
+  }
+
+  #drain(timeoutMs: number): void {
+    if (this.#draining) return;
+    this.#draining = true;
+    for (const { server } of this.#servers.values()) server.close();
+    for (const connection of this.#connections) connection.drain();
+    if (this.#connections.size === 0) return this.#ended.resolve();
+    setTimeout(() => {
+      for (const connection of this.#connections) connection.socket.destroy();
+    }, timeoutMs).unref();
+  }
+
+  #mainPort(): number {
+    const address = this.#servers.get('main')?.server.address();
+    return typeof address === 'object' && address !== null ? address.port : 0;
+  }
+
+  #post(message: FromWorker): void {
+    this.#task.port.postMessage(message);
+  }
+
+  #log(level: 'error' | 'warn', message: string, facts: Record<string, unknown>): void {
+    this.#post({ type: 'log', level, message, facts });
+  }
+}
+
+function registryOf(sandboxes: readonly SandboxRecord[], settings: ServeSettings): Registry {
+  return new Registry(sandboxes, settings.defaultSandbox);
+}
+
+function settingsOf(settings: ServeSettings): ProxySettings {
+  const own = new Set(settings.ownAddresses);
+  const { addressGuard, via, forwardedFor } = settings;
+  const isOwn = (address: Address, port: number): boolean => own.has(`${address}:${port}`);
+  return { addressGuard, via, forwardedFor, isOwn };
+}
+
+function originOf(socket: Socket, listener: string | null): Origin {
+  const remoteAddress = parseAddress(socket.remoteAddress ?? '') ?? '';
+  const loopback = remoteAddress.startsWith('127.') || remoteAddress === '::1';
+  return { listener, remoteAddress, loopback };
+}
+
+/** A socket file that a killed daemon left would make listen fail with EADDRINUSE. */
+function unlinked(path: string): string {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+  }
+  return path;
+}
