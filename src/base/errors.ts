@@ -53,7 +53,10 @@ export const CODES = {
     status: 502,
     hint: 'The host is allowed, but its name does not resolve here.',
   },
-  SALLYPORT_DNS_TIMEOUT: { status: 504, hint: 'The name server did not answer in time; try again.' },
+  SALLYPORT_DNS_TIMEOUT: {
+    status: 504,
+    hint: 'The name server did not answer in time; try again.',
+  },
   SALLYPORT_UPSTREAM_UNREACHABLE: {
     status: 502,
     hint: 'The host is allowed, but the destination refused or reset the connection.',
@@ -67,7 +70,10 @@ export const CODES = {
     hint: 'The host is allowed, but its answer is not valid HTTP.',
   },
   // This side.
-  SALLYPORT_OVERLOADED: { status: 503, hint: 'A bound of the proxy is reached; try again shortly.' },
+  SALLYPORT_OVERLOADED: {
+    status: 503,
+    hint: 'A bound of the proxy is reached; try again shortly.',
+  },
   SALLYPORT_DRAINING: { status: 503, hint: 'The proxy is shutting down; try again shortly.' },
   SALLYPORT_INTERNAL: { status: 500, hint: 'A defect in the proxy; see the daemon log.' },
   // Control plane and CLI.
@@ -97,7 +103,10 @@ export const CODES = {
     hint: 'Address the control API by the host it listens on; other names are refused (DNS rebinding).',
   },
   SALLYPORT_NOT_FOUND: { status: 404, hint: 'List what exists with `ls`.' },
-  SALLYPORT_CONFLICT: { status: 409, hint: 'Remove the existing one first, or choose another name.' },
+  SALLYPORT_CONFLICT: {
+    status: 409,
+    hint: 'Remove the existing one first, or choose another name.',
+  },
   SALLYPORT_STORE_CORRUPT: {
     status: 500,
     hint: 'Restore the state directory from a backup, or start over with `sallyport policy reset --force`.',

@@ -38,6 +38,7 @@ export const HALF_CLOSED_TIMEOUT_MS = 300_000; // One direction ended, the other
 export const TUNNEL_WATCH_MS = 60_000; // How often a tunnel looks whether it is idle.
 export const TUNNEL_READ_BYTES_MIN = 16_384; // What an idle tunnel holds.
 export const TUNNEL_READ_BYTES_MAX = 524_288; // Past this, bulk CPU per GB no longer falls.
+export const TUNNEL_BUFFERS_SPARE_MAX = 256; // Per worker: 4 MiB kept for the next tunnels.
 export const TUNNEL_BUFFERS_LARGE_MAX = 128; // Per worker: 64 MiB in all.
 
 // Upstream.
@@ -62,9 +63,22 @@ export const OUTCOME_BATCH_MAX = 512;
 export const AUDIT_FLUSH_MS = 50; // Daemon to file; with the batch, under the stated 100 ms.
 export const AUDIT_FILE_BYTES_MAX = 104_857_600; // Rotation.
 export const AUDIT_FILES_MAX = 20;
+export const AUDIT_BUFFER_BYTES = 65_536; // Written at once when so much waits, not at the next flush.
+export const AUDIT_RETRY_MS = 1_000; // After a failed write (disk full); nothing is acknowledged meanwhile.
 export const LOG_ROWS_MAX = 100_000; // Aggregated rows of `policy log`; the oldest leave first.
 
 // Control API.
 export const API_BODY_BYTES_MAX = 268_435_456; // 10^6 rules in one request.
 export const API_SOCKET_PATH_BYTES_MAX = 100; // sun_path holds 108 on Linux, 104 on macOS.
+export const API_CONNECTIONS_MAX = 1_024; // Commands are short; a script that runs many at once fits.
+export const API_REQUEST_TIMEOUT_MS = 120_000; // From the first byte to the last; 10^6 rules take seconds.
+export const API_TOKEN_BYTES_MIN = 32; // A TCP listener's bearer token, so that guessing is hopeless.
+export const POLICY_CHANGES_WAITING_MAX = 4_096; // Changes that wait for the one being published.
+export const FOLLOWERS_MAX = 64; // Readers of `policy log --follow` at one time.
+export const FOLLOW_QUEUE_BYTES_MAX = 1_048_576; // Per reader; a reader that falls behind so far is cut.
 export const DRAIN_TIMEOUT_MS = 30_000;
+export const DRAIN_TIMEOUT_MS_MAX = 86_400_000; // A day; setTimeout itself ends at 24.8 days.
+export const LOCK_WAIT_MS = 30_000; // A start waits so long for another that is ending or just beginning.
+export const LOCK_RETRY_MS = 50; // Between two looks at it.
+export const DAEMON_LOG_BYTES_MAX = 10_485_760; // daemon.log and one older file.
+export const DAEMON_LOG_TAIL_BYTES = 4_096; // Shown when a daemon does not come up.

@@ -49,7 +49,11 @@ export class Connection {
   #scanned = 0; // How far the search for the end of the head has come.
   #decoder: BodyDecoder | null = null;
   #content: IncomingContent | null = null;
+  #reply: Reply | null = null; // Of the present exchange.
   #ended = false;
+  #lost = false; // The content's framing was broken; what follows is dropped.
+  /** Content bytes of the present request that have come, without their framing. */
+  contentBytes = 0;
 
   constructor(socket: Socket, origin: Origin, serve: Serve, tick: Tick) {
     this.socket = socket;
@@ -75,6 +79,7 @@ export class Connection {
    */
   release(): Buffer {
     this.phase = 'tunnel';
+    this.#reply = null;
     this.socket.off('data', this.#onData);
     this.socket.off('end', this.#onEnd);
     const head = this.#pending;
@@ -95,6 +100,7 @@ export class Connection {
   drain(): void {
     this.draining = true;
     if (this.phase === 'idle' || this.phase === 'head') this.socket.destroySoon();
+    else if (this.#reply !== null && !this.#reply.started) this.#reply.closes = true;
   }
 
   /** Whether the request's content has been read to its end. */
@@ -103,6 +109,7 @@ export class Connection {
   }
 
   readonly #onData = (chunk: Buffer): void => {
+    if (this.#lost) return;
     let rest = chunk;
     if (this.#decoder !== null && !this.#decoder.done) {
       this.sinceMs = this.#tick.nowMs;
@@ -170,23 +177,23 @@ export class Connection {
     const content = this.#beginContent(head, rest);
     const keepAlive = head.keepAlive && !this.draining;
     const reply = new Reply(this.socket, { method: head.method, version: head.version, keepAlive });
+    this.#reply = reply;
     void this.#run(this.#serve.request({ connection: this, head, content, reply }), reply);
   }
 
   #beginContent(head: RequestHead, rest: Buffer): Buffer | Readable | null {
-    this.#decoder = null;
-    this.#content = null;
-    const empty = !head.chunked && (head.contentLength === null || head.contentLength === 0);
-    if (empty || head.method === 'CONNECT') {
-      if (rest.length > 0) this.#append(rest);
-      return null;
+    const length = head.chunked ? null : (head.contentLength ?? 0);
+    if (length !== null && rest.length >= length) {
+      if (rest.length > length) this.#pending = rest.subarray(length);
+      this.contentBytes = length;
+      return length === 0 ? null : rest.subarray(0, length);
     }
-    this.#decoder = new BodyDecoder(head.chunked ? 'chunked' : 'length', head.contentLength ?? 0);
+    this.#decoder = new BodyDecoder(length === null ? 'chunked' : 'length', length ?? 0);
     const content = new IncomingContent(this);
     this.#content = content;
     if (rest.length > 0) {
       const used = this.#feed(rest);
-      if (used < rest.length) this.#append(rest.subarray(used));
+      if (used < rest.length) this.#pending = rest.subarray(used);
     }
     return this.#decoder.done ? (content.whole() ?? content) : content;
   }
@@ -199,12 +206,15 @@ export class Connection {
     try {
       let full = false;
       const used = decoder.push(chunk, 0, chunk.length, (slice: Buffer) => {
+        this.contentBytes += slice.length;
         if (!content.push(slice)) full = true;
       });
       if (decoder.done) content.push(null);
       else if (full) this.socket.pause();
       return used;
     } catch (error) {
+      // Where the next request begins is unknown from here on: nothing more is read as one.
+      this.#lost = true;
       content.destroy(error instanceof Error ? error : new Error('bad content'));
       return chunk.length;
     }
@@ -224,20 +234,39 @@ export class Connection {
   async #run(exchange: Promise<void>, reply: Reply): Promise<void> {
     await exchange;
     this.onGone = null;
+    this.#reply = null;
     if (this.phase === 'tunnel' || this.socket.destroyed) return;
-    if (reply.closes || !this.contentDone || this.#ended || this.draining) return this.#close();
+    if (reply.closes || !this.contentDone || this.draining) return this.#close();
     this.#decoder = null;
     this.#content = null;
+    this.contentBytes = 0;
+    // A client that sends requests and reads no answers must not make us hold the answers.
+    if (this.socket.writableNeedDrain) this.socket.once('drain', () => this.#between());
+    else this.#between();
+  }
+
+  /** The exchange is over and the answer is out: on to the next request, here already or not. */
+  #between(): void {
+    if (this.draining) return this.#close();
     this.phase = 'idle';
     this.sinceMs = this.#tick.nowMs;
-    if (this.socket.isPaused()) this.socket.resume();
     if (this.#pending.length > 0) this.#next();
+    this.#await();
+  }
+
+  /** Waits for the rest of a request, unless one has begun to be served or none can come. */
+  #await(): void {
+    if (this.phase === 'exchange') return;
+    if (this.#ended) this.#close();
+    else if (this.socket.isPaused()) this.socket.resume();
   }
 
   /** Says the last word and goes; what the client still sends is read and dropped for a moment. */
   #close(): void {
     this.phase = 'idle';
     this.draining = true;
+    this.sinceMs = this.#tick.nowMs;
+    this.#pending = NOTHING;
     this.socket.off('data', this.#onData);
     this.socket.end();
     this.socket.resume(); // Unread bytes at close would send RST and lose the answer (RFC 9112 section 9.6).
@@ -247,7 +276,6 @@ export class Connection {
 /** Request content on its way upstream; reads the client only as fast as it is taken. */
 class IncomingContent extends Readable {
   readonly #connection: Connection;
-  #asked = false;
 
   constructor(connection: Connection) {
     super({ highWaterMark: 65_536 });
@@ -255,20 +283,13 @@ class IncomingContent extends Readable {
     this.on('error', () => {}); // Whoever reads it is told; nobody may be reading yet.
   }
 
-  /** Called at the first read: the moment to tell a waiting client to go on. */
-  onFirstRead: (() => void) | null = null;
-
   override _read(): void {
-    if (!this.#asked) {
-      this.#asked = true;
-      this.onFirstRead?.();
-    }
     this.#connection.wantContent();
   }
 
   /** All content when it has come in one piece already. */
   whole(): Buffer | null {
     const whole: unknown = this.read();
-    return whole instanceof Buffer && this.readableEnded === false && this.readableLength === 0 ? whole : null;
+    return whole instanceof Buffer && this.readableLength === 0 ? whole : null;
   }
 }

@@ -21,21 +21,26 @@ export class Permit {
   readonly target: Target;
   /** At least one, in the order to try them. */
   readonly addresses: readonly Address[];
+  /**
+   * The same for all permits of one sandbox that lead to the same place by the same name. Others
+   * never share its connections: some origins authenticate a connection, not a request (RFC 4559).
+   */
+  readonly poolKey: string;
 
   /** @internal Only decide.ts calls this; test/tidy.test.ts checks that. */
-  constructor(target: Target, addresses: readonly Address[]) {
+  constructor(target: Target, { addresses, poolKey }: Vetted) {
     this.target = target;
     this.addresses = addresses;
-  }
-
-  /** The same for all permits that lead to the same place by the same name. */
-  get poolKey(): string {
-    return `${this.target.host} ${this.target.port} ${this.addresses.join(' ')}`;
+    this.poolKey = poolKey;
   }
 }
 
-/** Address lists that were judged, kept with the resolution they came from. */
-type Vetted = { readonly generation: number; readonly addresses: readonly Address[] };
+/** Addresses that were judged, kept with the resolution they came from. */
+type Vetted = {
+  readonly generation: number;
+  readonly addresses: readonly Address[];
+  readonly poolKey: string;
+};
 
 export type Deciders = {
   readonly matcher: Matcher;
@@ -66,8 +71,7 @@ export function decide(
   entry.judged(verdict, verdict.reason);
   if (verdict.action !== 'allow') throw denied(target, verdict.reason);
   const grant = (resolution: Resolution): Permit => {
-    const addresses = vet(question, resolution, verdict.generation, entry, deciders);
-    return new Permit(target, addresses);
+    return new Permit(target, vet(question, resolution, verdict.generation, entry, deciders));
   };
   if (isAddress(host)) return grant({ addresses: [host] });
   if (host === 'localhost') return grant(LOOPBACK);
@@ -82,12 +86,12 @@ function vet(
   generation: number,
   entry: Entry,
   { matcher, current, vetted }: Deciders,
-): readonly Address[] {
+): Vetted {
   const { settings } = current;
   const key = `${question.scope} ${question.port} ${settings.addressGuard}`;
   let kept = vetted.get(resolution);
   const known = kept?.get(key);
-  if (known !== undefined && known.generation === generation) return known.addresses;
+  if (known !== undefined && known.generation === generation) return known;
 
   const judged = judgeAddresses(matcher, question, resolution.addresses, settings.addressGuard);
   const addresses = judged.checked.filter((address) => !settings.isOwn(address, question.port));
@@ -101,8 +105,14 @@ function vet(
     vetted.set(resolution, kept);
   }
   if (kept.size >= PERMITS_PER_NAME_MAX) kept.clear();
-  kept.set(key, { generation, addresses });
-  return addresses;
+  const fresh = { generation, addresses, poolKey: poolKeyOf(question, addresses) };
+  kept.set(key, fresh);
+  return fresh;
+}
+
+/** Sorted, since name servers like to turn the order around. */
+function poolKeyOf({ scope, host, port }: Question, addresses: readonly Address[]): string {
+  return `${scope} ${host} ${port} ${addresses.toSorted().join(' ')}`;
 }
 
 function denied({ host, port }: Target, reason: string | null): SallyportError {

@@ -1,5 +1,7 @@
 // One request's life, top to bottom: accept -> identify -> decide -> route -> relay; any failure is
 // answered by respond, and every end is recorded. Read this file and you have read the product.
+import type { Socket } from 'node:net';
+import { Readable } from 'node:stream';
 import { SallyportError } from '../base/errors.ts';
 import { BAD_HEAD_HOST } from './record.ts';
 import type { Connection, Received, Serve } from './accept.ts';
@@ -7,7 +9,7 @@ import { decide, type Deciders, type Permit } from './decide.ts';
 import type { Ingress, ProxySettings, Sandbox, Target } from './exchange.ts';
 import { forwardRequestFields } from './fields.ts';
 import type { Registry } from './identify.ts';
-import { welcome } from './welcome.ts';
+import { explain, welcome } from './welcome.ts';
 import type { Entry, Recorder } from './record.ts';
 import { clientClosed, relay } from './relay.ts';
 import type { Reply } from './reply.ts';
@@ -89,13 +91,24 @@ async function forward(
   services: Services,
 ): Promise<void> {
   const { settings } = services.current;
+  refuseUnsendable(received, permit);
   const fields = forwardRequestFields(received.head, permit.target, {
     via: settings.via,
     forwardedFor: settings.forwardedFor ? received.connection.origin.remoteAddress : null,
   });
-  entry.draft.address = permit.addresses[0] ?? null;
-  const pool = services.upstreams.poolFor(permit);
-  await relay({ permit, received, fields, pool, tick: services.tick, passage });
+  const { upstreams, tick } = services;
+  await relay({ permit, received, fields, upstreams, entry, tick, passage, via: settings.via });
+}
+
+/** What can be seen to fail already is not begun upstream. */
+function refuseUnsendable({ content }: Received, { target }: Permit): void {
+  if (content instanceof Readable && content.errored !== null) throw content.errored;
+  if (target.path === '*') {
+    throw new SallyportError(
+      'SALLYPORT_TARGET_INVALID',
+      'OPTIONS for a whole server is not forwarded; name a path',
+    );
+  }
 }
 
 async function tunnel(
@@ -107,18 +120,24 @@ async function tunnel(
 ): Promise<void> {
   const { connection, reply } = received;
   const { socket } = connection;
-  const abort = new AbortController();
-  connection.onGone = () => abort.abort();
+  if (socket.destroyed) throw clientClosed(); // Went away while a name was resolved.
   const download = new Download();
-  const upstream = await dial(permit, abort.signal, download.onread);
+  const dialling = dial(permit, download.onread);
+  connection.onGone = dialling.cancel;
+  const upstream = await dialling.connected;
   connection.onGone = null;
   entry.draft.connect_ms = entry.elapsedMs();
-  entry.draft.address = upstream.remoteAddress ?? null;
+  entry.draft.address = dialledOf(permit, upstream);
   reply.status = 200;
   const early = connection.release();
   socket.write(TUNNEL_READY, 'latin1');
   const failure = await splice(socket, upstream, download, early, passage, services.tick);
   if (failure !== null) entry.draft.reason = `the tunnel broke: ${codeOf(failure)}`;
+}
+
+/** With one address there is nothing to ask the kernel for. */
+function dialledOf({ addresses }: Permit, upstream: Socket): string | null {
+  return (addresses.length === 1 ? addresses[0] : upstream.remoteAddress) ?? null;
 }
 
 /** Turns a failure into an answer, when one can still be given. */
@@ -132,6 +151,7 @@ function fail(received: Received, entry: Entry, error: unknown, services: Servic
   }
   const known = error instanceof SallyportError ? error : internal(error);
   if (known.code === 'SALLYPORT_INTERNAL') services.report(error);
+  if (known.code === 'SALLYPORT_NOT_AN_ORIGIN' && welcome(reply, head)) return;
   entry.draft.code = known.code;
   entry.draft.reason ??= known.message;
   if (reply.started) {
@@ -139,14 +159,14 @@ function fail(received: Received, entry: Entry, error: unknown, services: Servic
     return;
   }
   if (head.method === 'CONNECT' || !connection.contentDone) reply.closes = true;
-  if (known.code === 'SALLYPORT_NOT_AN_ORIGIN') return welcome(reply, head, known);
-  refuse(reply, known, entry.draft, fieldOf(head.fields, 'accept'));
+  if (known.code === 'SALLYPORT_NOT_AN_ORIGIN') explain(reply, known);
+  else refuse(reply, known, entry.draft, fieldOf(head.fields, 'accept'));
 }
 
-function finish({ reply }: Received, entry: Entry, passage: Passage): void {
+function finish({ reply, connection }: Received, entry: Entry, passage: Passage): void {
   entry.draft.status = reply.status;
   entry.draft.bytes_down = reply.bytes + passage.down;
-  entry.draft.bytes_up += passage.up;
+  entry.draft.bytes_up = connection.contentBytes + passage.up;
   entry.close();
 }
 

@@ -78,6 +78,12 @@ export const BAD_HEAD_HOST = { host: '' as Host, port: 0 };
 
 type Named = { readonly method: string; readonly host: string; readonly port: number };
 
+type Waiting = {
+  readonly ingress: Ingress;
+  readonly named: Named;
+  readonly resolve: (entry: Entry) => void;
+};
+
 /** A worker's record keeper. */
 export class Recorder {
   readonly clock: Clock;
@@ -85,6 +91,9 @@ export class Recorder {
   readonly #post: (outcomes: readonly Outcome[]) => void;
   #batch: Outcome[] = [];
   #timer: NodeJS.Timeout | null = null;
+  /** Exchanges without a slot; as many as there are connections, at most. */
+  readonly #waiting: Waiting[] = [];
+  #retry: NodeJS.Timeout | null = null;
 
   constructor(clock: Clock, slots: Slots, post: (outcomes: readonly Outcome[]) => void) {
     this.clock = clock;
@@ -97,12 +106,28 @@ export class Recorder {
    * waits here: the proxy slows down rather than lose a record.
    */
   open(ingress: Ingress, named: Named): Entry | Promise<Entry> {
-    const { method, host, port } = named;
-    const slot = this.slots.take(this.clock.wallMs(), ingress, method, host, port);
+    const slot = this.#waiting.length > 0 ? -1 : this.#take(ingress, named);
     if (slot >= 0) return new Entry(this, slot, ingress, named);
-    const { promise, resolve } = Promise.withResolvers<void>();
-    setTimeout(resolve, SLOT_RETRY_MS);
-    return promise.then(() => this.open(ingress, named));
+    const { promise, resolve } = Promise.withResolvers<Entry>();
+    this.#waiting.push({ ingress, named, resolve });
+    this.#retry ??= setInterval(() => this.#admit(), SLOT_RETRY_MS);
+    return promise;
+  }
+
+  /** First come, first served, as far as slots have become free. */
+  #admit(): void {
+    for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
+      const slot = this.#take(first.ingress, first.named);
+      if (slot < 0) return;
+      this.#waiting.shift();
+      first.resolve(new Entry(this, slot, first.ingress, first.named));
+    }
+    if (this.#retry !== null) clearInterval(this.#retry);
+    this.#retry = null;
+  }
+
+  #take(ingress: Ingress, { method, host, port }: Named): number {
+    return this.slots.take(this.clock.wallMs(), ingress, method, host, port);
   }
 
   /** @internal Entry.close calls this once per exchange. */

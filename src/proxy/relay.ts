@@ -1,13 +1,14 @@
 // Phase 5 of 5 for plain HTTP: one request upstream, one response back, streamed both ways at the
 // slower side's pace. Nothing is buffered beyond what the sockets hold.
-import { Readable } from 'node:stream';
 import type { Socket } from 'node:net';
-import type { Dispatcher, Pool } from 'undici';
+import type { Dispatcher } from 'undici';
 import { type Code, SallyportError } from '../base/errors.ts';
 import type { Received } from './accept.ts';
 import type { Permit } from './decide.ts';
 import { forwardResponseFields, forwardTrailers } from './fields.ts';
-import { splice, type Passage, type Tick } from './tunnel.ts';
+import type { Entry } from './record.ts';
+import type { Upstream, Upstreams } from './route.ts';
+import { type Passage, splice, type Tick } from './tunnel.ts';
 
 /** RFC 9110 section 9.2.2; only these are sent again when a kept connection turns out closed. */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
@@ -17,9 +18,12 @@ export type Relayed = {
   readonly received: Received;
   /** Request fields as they go upstream, flat. */
   readonly fields: string[];
-  readonly pool: Pool;
+  readonly upstreams: Upstreams;
+  readonly entry: Entry;
   readonly tick: Tick;
   readonly passage: Passage;
+  /** Add ourselves to Via. */
+  readonly via: boolean;
 };
 
 /**
@@ -42,22 +46,20 @@ export async function relay(work: Relayed): Promise<void> {
 }
 
 function attempt(work: Relayed): Promise<void> {
-  const { received, permit, fields, pool } = work;
+  const { received, permit, fields, entry } = work;
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const upgrade = received.content === null && received.head.version === 11 ? received.head.upgrade : null;
-  const { content } = received;
-  if (content instanceof Readable && received.head.expectContinue) {
-    Object.assign(content, { onFirstRead: () => received.reply.interim(100, '') });
-  }
-  pool.dispatch(
+  // Asked for anew by each attempt: the connection that failed may have been its pool's last.
+  const upstream = work.upstreams.towards(permit);
+  entry.draft.address = upstream.address;
+  upstream.pool.dispatch(
     {
       path: permit.target.path,
       method: permit.target.method as Dispatcher.HttpMethod,
       headers: fields,
-      body: content,
-      ...(upgrade === null ? {} : { upgrade }),
+      body: received.content,
+      upgrade: received.content === null ? received.head.upgrade : null,
     },
-    new Handler(work, resolve, reject),
+    new Handler(work, upstream, resolve, reject),
   );
   return promise;
 }
@@ -65,26 +67,47 @@ function attempt(work: Relayed): Promise<void> {
 /** undici's view of the exchange, turned into the client's. */
 class Handler implements Dispatcher.DispatchHandler {
   readonly #work: Relayed;
+  readonly #upstream: Upstream;
   readonly #resolve: () => void;
   readonly #reject: (error: Error) => void;
-  #draining = false;
+  #waiting = false; // For the client to take what it was given.
 
-  constructor(work: Relayed, resolve: () => void, reject: (error: Error) => void) {
+  constructor(
+    work: Relayed,
+    upstream: Upstream,
+    resolve: () => void,
+    reject: (error: Error) => void,
+  ) {
     this.#work = work;
+    this.#upstream = upstream;
     this.#resolve = resolve;
     this.#reject = reject;
   }
 
+  /** The connection stands, and the request is about to be written. */
   onRequestStart(controller: Dispatcher.DispatchController): void {
-    const { connection } = this.#work.received;
+    const { received, entry } = this.#work;
+    const { connection, reply, head } = received;
     const gone = (): void => controller.abort(clientClosed());
-    if (connection.socket.destroyed) gone();
-    else connection.onGone = gone;
+    if (connection.socket.destroyed) return gone();
+    connection.onGone = gone;
+    entry.draft.connect_ms = entry.elapsedMs();
+    entry.draft.address = this.#upstream.address;
+    // Only now is there somebody to take the content (RFC 9110 section 10.1.1).
+    if (head.expectContinue && !connection.contentDone) reply.interim(100, '');
   }
 
-  onResponseStart(controller: Dispatcher.DispatchController, status: number, _: unknown, reason = ''): void {
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    _: unknown,
+    reason = '',
+  ): void {
     const { reply, connection } = this.#work.received;
-    const { text, contentLength } = forwardResponseFields(rawOf(controller.rawHeaders));
+    const { text, contentLength } = forwardResponseFields(
+      rawOf(controller.rawHeaders),
+      this.#work.via ? '1.1' : null,
+    );
     if (status < 200) return reply.interim(status, text);
     if (!connection.contentDone) reply.closes = true; // Early answer: the rest of the content has no reader.
     reply.start(status, reason, text, contentLength);
@@ -93,11 +116,12 @@ class Handler implements Dispatcher.DispatchHandler {
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     const { reply, connection } = this.#work.received;
     connection.sinceMs = this.#work.tick.nowMs;
-    if (reply.data(chunk) || this.#draining) return;
-    this.#draining = true;
+    if (reply.data(chunk) || this.#waiting) return;
+    this.#waiting = true;
     controller.pause();
     connection.socket.once('drain', () => {
-      this.#draining = false;
+      this.#waiting = false;
+      connection.sinceMs = this.#work.tick.nowMs;
       controller.resume();
     });
   }
@@ -114,19 +138,35 @@ class Handler implements Dispatcher.DispatchHandler {
   }
 
   /** 101: from here on both sides speak something else, and only now may bytes pass blind. */
-  onRequestUpgrade(controller: Dispatcher.DispatchController, status: number, _: unknown, socket: Socket): void {
+  onRequestUpgrade(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    _: unknown,
+    socket: Socket,
+  ): void {
     const { received, passage, tick } = this.#work;
-    const { reply, connection, head } = received;
-    const { text } = forwardResponseFields(rawOf(controller.rawHeaders));
+    const { reply, connection } = received;
+    const raw = rawOf(controller.rawHeaders);
+    const { text } = forwardResponseFields(raw, this.#work.via ? '1.1' : null);
     reply.status = status;
     connection.onGone = null;
     const early = connection.release();
     connection.socket.write(
-      `HTTP/1.1 101 Switching Protocols\r\n${text}Connection: Upgrade\r\nUpgrade: ${head.upgrade}\r\n\r\n`,
+      `HTTP/1.1 101 Switching Protocols\r\n${text}Connection: Upgrade\r\n${upgradeField(raw)}\r\n`,
       'latin1',
     );
-    void splice(connection.socket, socket, null, early, passage, tick).then(() => this.#resolve());
+    void splice(connection.socket, socket, null, early, passage, tick).then(this.#resolve);
   }
+}
+
+/** The protocol that the origin chose; the client may have offered several. */
+function upgradeField(raw: readonly Buffer[]): string {
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    if (raw[i]?.toString('latin1').toLowerCase() === 'upgrade') {
+      return `Upgrade: ${raw[i + 1]?.toString('latin1')}\r\n`;
+    }
+  }
+  return '';
 }
 
 /** A kept connection that the origin closed just then: nothing of an answer has been seen. */

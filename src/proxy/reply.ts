@@ -16,6 +16,9 @@ type Framing = 'none' | 'length' | 'chunked' | 'close';
 
 const COALESCE_BYTES_MAX = 16_384; // Up to here one write of head and content beats two.
 const CHUNKS_END = '0\r\n';
+// undici decodes an origin's reason phrase as UTF-8, and some of those code points would become CR
+// or LF when they are written as single bytes (RFC 9112 section 11.1); ASCII alone is passed on.
+const PHRASE = /^[\t\x20-\x7e]*$/;
 
 /** One answer, from interim responses to the last byte. */
 export class Reply {
@@ -45,6 +48,7 @@ export class Reply {
   /** RFC 9110 section 15.2; a client of HTTP/1.0 knows no interim responses. */
   interim(status: number, fields: string): void {
     if (this.#asked.version === 10 || this.started) return;
+    if (this.#socket.writableNeedDrain) return; // An origin must not fill us with what nobody reads.
     this.#socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${fields}\r\n`, 'latin1');
   }
 
@@ -74,7 +78,8 @@ export class Reply {
       this.closes = true;
     }
     const connection = this.closes ? 'Connection: close\r\n' : '';
-    this.#head = `HTTP/1.1 ${status} ${reason}\r\n${fields}${framing}${connection}\r\n`;
+    const phrase = PHRASE.test(reason) ? reason : '';
+    this.#head = `HTTP/1.1 ${status} ${phrase}\r\n${fields}${framing}${connection}\r\n`;
     if (this.#flushing) return;
     this.#flushing = true;
     queueMicrotask(() => this.#flush()); // After the parser's turn: content may come with the head.
@@ -89,14 +94,17 @@ export class Reply {
     const head = (this.#head ?? '') + before;
     this.#head = null;
     const after = this.#framing === 'chunked' ? '\r\n' : '';
-    if (head === '' && after === '') return this.#socket.write(chunk);
-    if (chunk.length <= COALESCE_BYTES_MAX) return this.#socket.write(join(head, chunk, after));
-    this.#socket.cork();
-    if (head !== '') this.#socket.write(head, 'latin1');
-    this.#socket.write(chunk);
-    const ready = after === '' ? !this.#socket.writableNeedDrain : this.#socket.write(after, 'latin1');
-    this.#socket.uncork();
-    return ready;
+    if (head === '' && after === '') this.#socket.write(chunk);
+    else if (chunk.length <= COALESCE_BYTES_MAX) this.#socket.write(join(head, chunk, after));
+    else {
+      this.#socket.cork();
+      if (head !== '') this.#socket.write(head, 'latin1');
+      this.#socket.write(chunk);
+      if (after !== '') this.#socket.write(after, 'latin1');
+      this.#socket.uncork();
+    }
+    // What the kernel took at once needs no waiting, though write() counts it and says stop.
+    return this.#socket.writableLength === 0 || !this.#socket.writableNeedDrain;
   }
 
   /**

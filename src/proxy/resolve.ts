@@ -16,7 +16,8 @@ import { type Address, parseAddress } from '../policy/address.ts';
 export type Resolution = { readonly addresses: readonly Address[] };
 
 type Entry = { readonly untilMs: number; readonly answer: Resolution | SallyportError };
-type Ask = (host: string) => Promise<{ addresses: string[]; ttlMs: number }>;
+/** Asks for one name; rejects with a `code` when there is no answer. */
+export type Ask = (host: string) => Promise<{ addresses: string[]; ttlMs: number }>;
 
 /** The worker's resolver: one lookup per name at a time, bounded cache of answers and failures. */
 export class Resolver {
@@ -25,10 +26,9 @@ export class Resolver {
   readonly #cache = new Map<string, Entry>();
   readonly #pending = new Map<string, Promise<Resolution>>();
 
-  /** @param servers  `ip` or `ip:port` to ask; empty for the system's own resolver. */
-  constructor(clock: Clock, servers: readonly string[]) {
+  constructor(clock: Clock, ask: Ask) {
     this.#clock = clock;
-    this.#ask = servers.length === 0 ? askSystem : askServers(servers);
+    this.#ask = ask;
   }
 
   /**
@@ -74,6 +74,11 @@ export class Resolver {
     const untilMs = this.#clock.monotonicMs() + Math.min(ttlMs, DNS_TTL_MS);
     this.#cache.set(host, { untilMs, answer });
   }
+}
+
+/** @param servers  `ip` or `ip:port` to ask; empty for the system's own resolver. */
+export function askerOf(servers: readonly string[]): Ask {
+  return servers.length === 0 ? askSystem : askServers(servers);
 }
 
 /** getaddrinfo: hosts file and name service switch, as every other program on this machine. */

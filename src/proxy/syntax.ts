@@ -101,7 +101,8 @@ export function readFieldLines(
       throw new SallyportError('SALLYPORT_HEAD_TOO_LARGE', `more than ${FIELDS_MAX} field lines`);
     }
     const colon = scanWhile(buffer, line, TOKEN);
-    if (colon === line || buffer[colon] !== COLON) throw badName(buffer, line, colon, malformed);
+    if (colon === line || buffer[colon] !== COLON)
+      throw badName(buffer, line, colon, count, malformed);
     const name = text.slice(line - base, colon - base);
     const from = skipOws(buffer, colon + 1);
     const stop = scanWhile(buffer, from, VALUE);
@@ -132,19 +133,21 @@ function beforeOws(buffer: Buffer, from: number, to: number): number {
   return i;
 }
 
-function badName(buffer: Buffer, line: number, at: number, malformed: Code): SallyportError {
+/** Quotes nothing: what stands before a missing colon may be the rest of a broken value. */
+function badName(
+  buffer: Buffer,
+  line: number,
+  at: number,
+  count: number,
+  malformed: Code,
+): SallyportError {
   const byte = buffer[at];
-  if (at === line && (byte === SP || byte === HTAB)) {
-    return new SallyportError(malformed, 'a field line is folded (obs-fold) or starts with space');
-  }
-  if (at === line && byte === COLON) {
-    return new SallyportError(malformed, 'a field line has no name before its colon');
-  }
-  const name = buffer.toString('latin1', line, Math.min(at, line + 64));
-  if (byte === SP || byte === HTAB) {
-    return new SallyportError(malformed, `whitespace in or after the field name ${name}`);
-  }
-  return new SallyportError(malformed, `byte ${hex(byte)} in or after the field name "${name}"`);
+  const isSpace = byte === SP || byte === HTAB;
+  let fault = `byte ${hex(byte)} in or after the field name`;
+  if (at === line && isSpace) fault = 'it is folded (obs-fold) or starts with space';
+  else if (at === line && byte === COLON) fault = 'no name before the colon';
+  else if (isSpace) fault = 'whitespace in or after the field name';
+  return new SallyportError(malformed, `field line ${count}: ${fault}`);
 }
 
 function badValue(buffer: Buffer, at: number, name: string, malformed: Code): SallyportError {

@@ -1,5 +1,6 @@
 // What a client sees that opens the proxy as if it were a site: its own `/` says what it is; any
 // other path is a 400 that says how to use it.
+import { STATUS_CODES } from 'node:http';
 import type { SallyportError } from '../base/errors.ts';
 import type { RequestHead } from './head.ts';
 import type { Reply } from './reply.ts';
@@ -13,17 +14,27 @@ Use it as a proxy, not as a site:
 \`sallyport sandbox add NAME\` prints the address with name and token.
 `;
 
-/** Answers an origin-form request to the proxy itself. */
-export function welcome(reply: Reply, head: RequestHead, error: SallyportError): void {
+/**
+ * Answers `GET /` to the proxy itself.
+ *
+ * @returns false when the request is for something else, and nothing was answered.
+ */
+export function welcome(reply: Reply, head: RequestHead): boolean {
   const home = head.target === '/' && (head.method === 'GET' || head.method === 'HEAD');
-  const content = Buffer.from(home ? WHAT : `Sallyport: ${error.message}\n  code: ${error.code}\n\n${WHAT}`);
-  const code = home ? '' : `X-Sallyport-Code: ${error.code}\r\n`;
-  reply.start(
-    home ? 200 : error.status,
-    home ? 'OK' : 'Bad Request',
-    `Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n${code}`,
-    content.length,
-  );
+  if (home) answer(reply, 200, '', WHAT);
+  return home;
+}
+
+/** Answers any other request that takes the proxy for the site. */
+export function explain(reply: Reply, error: SallyportError): void {
+  const text = `Sallyport: ${error.message}\n  code: ${error.code}\n\n${WHAT}`;
+  answer(reply, error.status, `X-Sallyport-Code: ${error.code}\r\n`, text);
+}
+
+function answer(reply: Reply, status: number, fields: string, text: string): void {
+  const content = Buffer.from(text);
+  const type = 'Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n';
+  reply.start(status, STATUS_CODES[status] ?? '', `${type}${fields}`, content.length);
   reply.data(content);
   reply.end('');
 }

@@ -7,7 +7,7 @@
 //   ├───────┼───────┼──────────┼─────────┼──────────┼──────┼─────────┤
 //   │ state │ time  │ sandbox  │ method  │ host     │ port │ ingress │
 //   │ i32   │ f64   │ 1 + 63   │ 1 + 31  │ 1 + 253  │ u16  │ u8      │
-import { EXCHANGES_PER_WORKER_MAX } from '../base/limits.ts';
+import { EXCHANGES_PER_WORKER_MAX, HOST_BYTES_MAX, SANDBOX_NAME_BYTES_MAX } from '../base/limits.ts';
 import type { Ingress } from '../proxy/exchange.ts';
 
 const SLOT_BYTES = 384;
@@ -63,8 +63,8 @@ export class Inflight {
       const at = slot * SLOT_BYTES;
       this.#view.setFloat64(at + TIME, timeMs, true);
       this.#bytes[at + SANDBOX] = 0;
-      this.#write(at + METHOD, method.slice(0, METHOD_BYTES_MAX));
-      this.#write(at + HOST, host);
+      this.#write(at + METHOD, method, METHOD_BYTES_MAX);
+      this.#write(at + HOST, host, HOST_BYTES_MAX);
       this.#view.setUint16(at + PORT, port, true);
       this.#bytes[at + INGRESS] = ingress === 'connect' ? 1 : 0;
       Atomics.store(this.#states, stateAt(slot), OPEN);
@@ -75,7 +75,7 @@ export class Inflight {
 
   /** Worker side: adds who is asking, once known. */
   name(slot: number, sandbox: string): void {
-    this.#write(slot * SLOT_BYTES + SANDBOX, sandbox);
+    this.#write(slot * SLOT_BYTES + SANDBOX, sandbox, SANDBOX_NAME_BYTES_MAX);
   }
 
   /** Daemon side: the exchange is on file. */
@@ -102,8 +102,8 @@ export class Inflight {
     return found;
   }
 
-  #write(at: number, text: string): void {
-    this.#bytes[at] = this.#bytes.write(text, at + 1, 253, 'latin1');
+  #write(at: number, text: string, bytesMax: number): void {
+    this.#bytes[at] = this.#bytes.write(text, at + 1, bytesMax, 'latin1');
   }
 
   #read(at: number): string {

@@ -64,7 +64,7 @@ export type ToWorker =
 
 export type FromWorker =
   /** All listeners accept; `port` is the one in use when 0 was asked for. */
-  | { readonly type: 'listening'; readonly port: number }
+  | { readonly type: 'listening'; readonly port: number; readonly threadId: number }
   | { readonly type: 'configured'; readonly number: number; readonly error: string | null }
   | { readonly type: 'outcomes'; readonly outcomes: readonly Outcome[] }
   | {

@@ -2,6 +2,7 @@
 // takes new settings, drains, and ends. The proxy itself is in src/proxy and knows none of this.
 import { createServer, type Server, type Socket } from 'node:net';
 import { unlinkSync } from 'node:fs';
+import { threadId } from 'node:worker_threads';
 import { systemClock } from '../base/clock.ts';
 import {
   BODY_IDLE_TIMEOUT_MS,
@@ -18,7 +19,7 @@ import type { ProxySettings } from '../proxy/exchange.ts';
 import { type Origin, Registry } from '../proxy/identify.ts';
 import { createPipeline } from '../proxy/pipeline.ts';
 import { Recorder } from '../proxy/record.ts';
-import { Resolver } from '../proxy/resolve.ts';
+import { askerOf, Resolver } from '../proxy/resolve.ts';
 import { Upstreams } from '../proxy/route.ts';
 import type { Tick } from '../proxy/tunnel.ts';
 import { Inflight } from './inflight.ts';
@@ -61,7 +62,7 @@ class Worker {
     };
     this.#pipeline = createPipeline({
       matcher: new Lane(task.memory, task.module, task.worker),
-      resolver: new Resolver(systemClock, task.settings.dnsServers),
+      resolver: new Resolver(systemClock, askerOf(task.settings.dnsServers)),
       current: this.#current,
       vetted: new WeakMap(),
       recorder: this.#recorder,
@@ -77,7 +78,7 @@ class Worker {
     port.on('message', (message: ToWorker) => void this.#receive(message));
     try {
       await this.#listen(listenersOf(settings, sandboxes, worker));
-      this.#post({ type: 'listening', port: this.#mainPort() });
+      this.#post({ type: 'listening', port: this.#mainPort(), threadId });
       await this.#ended.promise;
     } finally {
       clearInterval(sweep);
@@ -119,7 +120,7 @@ class Worker {
 
   #open({ key, sandbox, listen }: Wanted): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) =>
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
       this.#accept(socket, sandbox),
     );
     server.once('error', reject);

@@ -1,0 +1,114 @@
+// A policy under change: the rules in force with a few taken out and put in. Cheap whatever the
+// number of rules, so that a batch of changes can be built up and thrown away.
+import type { StoreChange, StoredRule } from './store.ts';
+
+/** The rules in force, in order of creation. Replaced as a whole, never changed in place. */
+export type RuleSet = {
+  readonly rules: readonly StoredRule[];
+  readonly byId: Map<string, StoredRule>;
+  readonly preset: string | null;
+};
+
+export class Draft {
+  readonly #base: RuleSet;
+  readonly #removed = new Map<string, StoredRule>();
+  readonly #added = new Map<string, StoredRule>();
+  #preset: string | null;
+  #dropSandbox: string | undefined;
+  #changed = false;
+
+  constructor(base: RuleSet) {
+    this.#base = base;
+    this.#preset = base.preset;
+  }
+
+  get preset(): string | null {
+    return this.#preset;
+  }
+
+  set preset(preset: string | null) {
+    this.#preset = preset;
+    this.#changed = true;
+  }
+
+  get changed(): boolean {
+    return this.#changed;
+  }
+
+  get count(): number {
+    return this.#base.rules.length - this.#removed.size + this.#added.size;
+  }
+
+  get(id: string): StoredRule | undefined {
+    const added = this.#added.get(id);
+    if (added !== undefined) return added;
+    return this.#removed.has(id) ? undefined : this.#base.byId.get(id);
+  }
+
+  /** All rules that `keep` says yes to, in no particular order. */
+  select(keep: (rule: StoredRule) => boolean): StoredRule[] {
+    const base = this.#base.rules.filter((rule) => keep(rule) && !this.#removed.has(rule.id));
+    return base.concat([...this.#added.values()].filter(keep));
+  }
+
+  /** Adds a rule, or puts it in the place of the one with its id. */
+  put(rule: StoredRule): void {
+    this.remove(rule.id);
+    this.#added.set(rule.id, rule);
+    this.#changed = true;
+  }
+
+  remove(id: string): void {
+    this.#added.delete(id);
+    const before = this.#base.byId.get(id);
+    if (before !== undefined) this.#removed.set(id, before);
+    this.#changed = true;
+  }
+
+  dropSandbox(name: string): void {
+    this.#dropSandbox = name;
+    this.#changed = true;
+  }
+
+  /** The rules as they would be. */
+  result(): StoredRule[] {
+    const kept = this.#removed.size === 0 ? this.#base.rules : this.#replaced();
+    const fresh = [...this.#added.values()].filter(({ id }) => !this.#removed.has(id));
+    return kept.concat(fresh);
+  }
+
+  /** What the store has to do. */
+  change(): StoreChange {
+    return {
+      remove: [...this.#removed.keys()],
+      add: [...this.#added.values()],
+      ...(this.#preset === this.#base.preset ? {} : { preset: this.#preset }),
+      ...(this.#dropSandbox === undefined ? {} : { dropSandbox: this.#dropSandbox }),
+    };
+  }
+
+  /** What takes change() back; a sandbox that was dropped stays so. */
+  inverse(): StoreChange {
+    return {
+      remove: [...this.#added.keys()],
+      add: [...this.#removed.values()],
+      ...(this.#preset === this.#base.preset ? {} : { preset: this.#base.preset }),
+    };
+  }
+
+  /** The rules in force once this is published; the base must not be used after. */
+  settle(rules: readonly StoredRule[]): RuleSet {
+    const { byId } = this.#base;
+    for (const id of this.#removed.keys()) byId.delete(id);
+    for (const [id, rule] of this.#added) byId.set(id, rule);
+    return { rules, byId, preset: this.#preset };
+  }
+
+  #replaced(): StoredRule[] {
+    return this.#base.rules.flatMap((rule) => {
+      if (!this.#removed.has(rule.id)) return [rule];
+      const replacement = this.#added.get(rule.id);
+      return replacement === undefined ? [] : [replacement];
+    });
+  }
+}

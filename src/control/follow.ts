@@ -1,0 +1,82 @@
+// Live decisions for `policy log --follow`. A reader gets every decision from when it asked, or
+// is told that it was too slow and cut; it never holds up the daemon or another reader.
+import { Readable } from 'node:stream';
+import { SallyportError } from '../base/errors.ts';
+import { FOLLOW_QUEUE_BYTES_MAX, FOLLOWERS_MAX } from '../base/limits.ts';
+import type { Outcome } from '../proxy/exchange.ts';
+import { formatHostPort } from '../policy/resource.ts';
+
+/** One line of the stream. */
+export type LiveDecision = {
+  readonly time: string;
+  readonly sandbox: string;
+  readonly decision: 'allow' | 'deny';
+  /** host:port */
+  readonly host: string;
+  readonly proxy_type: string;
+  readonly method: string;
+  /** Status sent to the client, 0 when none was. */
+  readonly status: number;
+  readonly rule: string | null;
+  readonly reason: string | null;
+};
+
+export class Followers {
+  readonly #readers = new Map<Readable, string | null>();
+
+  /**
+   * @param sandbox  only this sandbox's decisions; null for all.
+   * @returns JSON lines of LiveDecision; a reader that was cut finds `{"message": ...}` last.
+   * @throws SALLYPORT_OVERLOADED
+   */
+  follow(sandbox: string | null): Readable {
+    if (this.#readers.size >= FOLLOWERS_MAX) {
+      throw new SallyportError('SALLYPORT_OVERLOADED', `${FOLLOWERS_MAX} readers follow already`);
+    }
+    const reader = new Readable({ read: () => {} });
+    reader.push('\n'); // An empty line, so that the reader knows at once that it is being served.
+    this.#readers.set(reader, sandbox);
+    reader.once('close', () => this.#readers.delete(reader));
+    return reader;
+  }
+
+  publish(outcomes: readonly Outcome[]): void {
+    if (this.#readers.size === 0) return;
+    for (const outcome of outcomes) {
+      if (outcome.verdict === 'none') continue;
+      const line = `${JSON.stringify(liveDecision(outcome))}\n`;
+      for (const [reader, sandbox] of this.#readers) {
+        if (sandbox !== null && sandbox !== outcome.sandbox) continue;
+        if (reader.readableLength > FOLLOW_QUEUE_BYTES_MAX) this.#cut(reader);
+        else reader.push(line);
+      }
+    }
+  }
+
+  /** Ends all readers; they have seen everything. */
+  close(): void {
+    for (const reader of this.#readers.keys()) reader.push(null);
+    this.#readers.clear();
+  }
+
+  #cut(reader: Readable): void {
+    this.#readers.delete(reader);
+    const error = new SallyportError('SALLYPORT_OVERLOADED', 'this reader fell behind and was cut off');
+    reader.push(`${JSON.stringify(error)}\n`);
+    reader.push(null);
+  }
+}
+
+function liveDecision(outcome: Outcome): LiveDecision {
+  return {
+    time: new Date(outcome.time_ms).toISOString(),
+    sandbox: outcome.sandbox,
+    decision: outcome.verdict === 'deny' ? 'deny' : 'allow',
+    host: formatHostPort(outcome.host, outcome.port),
+    proxy_type: outcome.mode,
+    method: outcome.method,
+    status: outcome.status,
+    rule: outcome.rule,
+    reason: outcome.reason,
+  };
+}

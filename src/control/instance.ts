@@ -1,0 +1,319 @@
+// One running instance: store, policy, workers, audit and API put together, in the order in which
+// each needs the one before, and taken apart in reverse. Touches no signal and no environment.
+import { chmodSync, rmSync } from 'node:fs';
+import type { Logger } from 'pino';
+import type { Clock } from '../base/clock.ts';
+import { SallyportError } from '../base/errors.ts';
+import { WORKERS_MAX } from '../base/limits.ts';
+import { Lane } from '../matcher/lane.ts';
+import { Publisher } from '../matcher/publish.ts';
+import type { Listen, SandboxRecord, ServeSettings } from '../workers/messages.ts';
+import { WorkerPool } from '../workers/pool.ts';
+import { Audit } from './audit.ts';
+import { Followers } from './follow.ts';
+import { DecisionLog } from './log.ts';
+import { machineAddresses, ownAddresses } from './own-addresses.ts';
+import type { Paths } from './paths.ts';
+import { PolicyService } from './policy.ts';
+import { formatListen, parseListen, Sandboxes } from './sandboxes.ts';
+import { buildServer } from './server.ts';
+import type { DaemonStatus, LogLevel, LogLevels, Services } from './services.ts';
+import { Store } from './store.ts';
+
+export type InstanceOptions = {
+  /** Chosen if none was chosen before. */
+  readonly preset?: string | undefined;
+  /** HOST:PORT of the shared proxy listener; port 0 for any. */
+  readonly listen: string;
+  /** 1..WORKERS_MAX */
+  readonly workers: number;
+  /** Serves unauthenticated loopback clients; created when absent. */
+  readonly defaultSandbox?: string | undefined;
+  readonly addressGuard: 'strict' | 'docker';
+  readonly via: boolean;
+  readonly forwardedFor: boolean;
+  /** `ip` or `ip:port`; empty: the system's resolver. */
+  readonly dnsServers: readonly string[];
+  readonly logLevel: LogLevel;
+  /** The control API over TCP too; absent: the unix socket alone. */
+  readonly api?: { readonly listen: string; readonly token: string } | undefined;
+  readonly version: string;
+};
+
+export type Surroundings = {
+  readonly paths: Paths;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** The log file, null for stdout. */
+  readonly logFile: string | null;
+  readonly pid: number;
+  /** Whether threads can share a port (SO_REUSEPORT). */
+  readonly reusePort: boolean;
+  /** Asked for over the API. */
+  readonly onStop: (drainTimeoutMs: number | null) => void;
+};
+
+export type Instance = {
+  status(): DaemonStatus;
+  /** Drains the workers and closes everything; what was accepted is recorded. */
+  stop(drainTimeoutMs: number): Promise<void>;
+};
+
+type Closing = (() => unknown)[];
+
+/**
+ * Starts everything.
+ *
+ * @returns when the proxy and the API accept connections.
+ * @throws SALLYPORT_STORE_CORRUPT, SALLYPORT_CONFLICT for an address in use, SALLYPORT_USAGE
+ */
+export async function startInstance(
+  options: InstanceOptions,
+  around: Surroundings,
+): Promise<Instance> {
+  const closing: Closing = [];
+  try {
+    return await start(options, around, closing);
+  } catch (error) {
+    for (const close of closing.reverse()) await close();
+    throw error;
+  }
+}
+
+async function start(
+  options: InstanceOptions,
+  around: Surroundings,
+  closing: Closing,
+): Promise<Instance> {
+  const { paths, clock, logger } = around;
+  const state = await openState(around, closing);
+  const publisher = await Publisher.create();
+  const configuration = new Configuration(options, around);
+  let pool: WorkerPool | null = null;
+  const configure = async (records: readonly SandboxRecord[]): Promise<void> => {
+    await pool?.configure(configuration.settings(records), records);
+  };
+  const sandboxes = new Sandboxes({
+    store: state.store,
+    clock,
+    configure,
+    drop: (name, number) => policy.dropSandbox(name, number),
+    reservedPaths: [paths.socket],
+  });
+  const policy = await PolicyService.start(state.store, publisher, sandboxes, clock);
+  closing.push(() => policy.settled());
+  await prepare(options, policy, sandboxes, logger);
+
+  pool = await startPool(configuration, publisher, sandboxes.records(), state, around);
+  closing.push(() => pool?.drain(0));
+  configuration.port = pool.port;
+  await configure(sandboxes.records()); // Its own addresses are known only now.
+
+  const shared = (): Listen => configuration.listen;
+  const startedMs = clock.monotonicMs();
+  const status = (): DaemonStatus => ({
+    pid: around.pid,
+    socket: paths.socket,
+    listen: formatListen(shared()),
+    workers: pool?.status().workers.length ?? 0,
+    restarts: pool?.status().restarts ?? 0,
+    generation: policy.generation,
+    rules: policy.rules.length,
+    sandboxes: sandboxes.list().length,
+    preset: policy.preset,
+    uptime_ms: Math.round(clock.monotonicMs() - startedMs),
+    version: options.version,
+    log: around.logFile,
+    audit: paths.audit,
+  });
+  const services: Services = {
+    policy,
+    sandboxes,
+    matcher: new Lane(publisher.memory, publisher.module, WORKERS_MAX),
+    addressGuard: options.addressGuard,
+    log: state.log,
+    followers: state.followers,
+    shared,
+    status,
+    logLevels: () => configuration.logLevels,
+    setLogLevels: async (levels) => {
+      configuration.logLevels = levels;
+      logger.level = levels.general;
+      await configure(sandboxes.records());
+    },
+    stop: around.onStop,
+    report: (error) => logger.error({ error: describe(error) }, 'a request to the control API failed'),
+  };
+  await listenApi(services, configuration, around, closing);
+  return { status, stop: stopper(pool, state.followers, closing) };
+}
+
+/** The workers' settings, put together anew at each change. */
+class Configuration {
+  readonly #options: InstanceOptions;
+  readonly #reusePort: boolean;
+  readonly #api: Listen | null;
+  #listen: Listen & { kind: 'tcp' };
+  logLevels: LogLevels;
+
+  constructor(options: InstanceOptions, { reusePort }: Surroundings) {
+    this.#options = options;
+    this.#reusePort = reusePort;
+    this.#listen = { kind: 'tcp', ...parseListen(options.listen, 0) };
+    this.#api = options.api === undefined ? null : { kind: 'tcp', ...parseListen(options.api.listen, 1) };
+    this.logLevels = { general: options.logLevel, proxy: options.logLevel };
+  }
+
+  get listen(): Listen & { kind: 'tcp' } {
+    return this.#listen;
+  }
+
+  set port(port: number) {
+    this.#listen = { ...this.#listen, port };
+  }
+
+  get api(): Listen | null {
+    return this.#api;
+  }
+
+  /** Without SO_REUSEPORT only one worker can listen. */
+  get workers(): number {
+    return this.#reusePort ? this.#options.workers : 1;
+  }
+
+  settings(sandboxes: readonly SandboxRecord[]): ServeSettings {
+    const { defaultSandbox, addressGuard, via, forwardedFor, dnsServers } = this.#options;
+    const listens = [this.#listen, this.#api, ...sandboxes.map(({ listen }) => listen)];
+    return {
+      listen: this.#listen,
+      reusePort: this.#reusePort,
+      defaultSandbox: defaultSandbox ?? null,
+      addressGuard,
+      via,
+      forwardedFor,
+      ownAddresses: ownAddresses(listens.filter((listen) => listen !== null), machineAddresses()),
+      dnsServers,
+      logLevel: this.logLevels.proxy,
+    };
+  }
+}
+
+type State = { store: Store; log: DecisionLog; audit: Audit; followers: Followers };
+
+async function openState({ paths, logger }: Surroundings, closing: Closing): Promise<State> {
+  const store = Store.open(paths.policyDatabase);
+  closing.push(() => store.close());
+  const log = DecisionLog.open(paths.logDatabase, (error) =>
+    logger.warn({ error: describe(error) }, 'the log of decisions cannot be written'),
+  );
+  closing.push(() => log.close());
+  const audit = await Audit.open({
+    folder: paths.audit,
+    onTrouble: (error) => {
+      if (error === null) logger.info('the audit can be written again');
+      else logger.error({ error: describe(error) }, 'the audit cannot be written; the proxy waits for it');
+    },
+  });
+  closing.push(() => audit.close());
+  return { store, log, audit, followers: new Followers() };
+}
+
+/** What the command line asks to be there from the start. */
+async function prepare(
+  { preset, defaultSandbox }: InstanceOptions,
+  policy: PolicyService,
+  sandboxes: Sandboxes,
+  logger: Logger,
+): Promise<void> {
+  if (preset !== undefined) {
+    if (policy.preset === null) await policy.initialize(preset);
+    else if (policy.preset !== preset) {
+      logger.warn({ preset: policy.preset }, 'the policy was initialized before; it stays as it is');
+    }
+  }
+  // Its token is thrown away: it is recognised by coming from loopback, and by nothing else.
+  if (defaultSandbox !== undefined && !sandboxes.has(defaultSandbox)) {
+    await sandboxes.add({ name: defaultSandbox });
+  }
+}
+
+async function startPool(
+  configuration: Configuration,
+  publisher: Publisher,
+  sandboxes: readonly SandboxRecord[],
+  { audit, log, followers }: State,
+  { clock, logger, reusePort }: Surroundings,
+): Promise<WorkerPool> {
+  if (!reusePort) logger.warn('threads cannot share a port on this platform: one worker serves');
+  try {
+    return await WorkerPool.start({
+      workers: configuration.workers,
+      memory: publisher.memory,
+      module: publisher.module,
+      settings: configuration.settings(sandboxes),
+      sandboxes,
+      clock,
+      onOutcomes: async (outcomes) => {
+        log.add(outcomes);
+        followers.publish(outcomes);
+        await audit.record(outcomes);
+      },
+      onLog: (level, message, facts) => logger[level](facts, message),
+      onLost: async (worker, interrupted, error) => {
+        const facts = { worker, interrupted: interrupted.length, error: describe(error) };
+        logger.error(facts, 'a worker died and is replaced');
+        if (interrupted.length > 0) await audit.record(interrupted);
+      },
+      releaseLane: (lane) => publisher.releaseLane(lane),
+    });
+  } catch (cause) {
+    throw listenError(cause, formatListen(configuration.listen));
+  }
+}
+
+async function listenApi(
+  services: Services,
+  configuration: Configuration,
+  { paths }: Surroundings,
+  closing: Closing,
+): Promise<void> {
+  const unix = await buildServer(services, { kind: 'unix' });
+  closing.push(() => unix.close());
+  rmSync(paths.socket, { force: true }); // We hold the lock, so whoever made it is dead.
+  await unix.listen({ path: paths.socket });
+  chmodSync(paths.socket, 0o600);
+  const { api } = configuration;
+  if (api === null || api.kind === 'unix') return;
+  const hosts = [formatListen(api), `localhost:${api.port}`];
+  const tcp = await buildServer(services, { kind: 'tcp', token: configuration.apiToken, hosts });
+  closing.push(() => tcp.close());
+  try {
+    await tcp.listen({ host: api.host, port: api.port });
+  } catch (cause) {
+    throw listenError(cause, formatListen(api));
+  }
+}
+
+function stopper(pool: WorkerPool, followers: Followers, closing: Closing): Instance['stop'] {
+  let stopped: Promise<void> | null = null;
+  const stop = async (drainTimeoutMs: number): Promise<void> => {
+    const drain = closing.findIndex((close) => close === closing[DRAIN]);
+    await pool.drain(drainTimeoutMs);
+    followers.close();
+    for (const close of closing.toSpliced(drain, 1).reverse()) await close();
+  };
+  return (drainTimeoutMs) => {
+    stopped ??= stop(drainTimeoutMs);
+    return stopped;
+  };
+}
+
+function listenError(cause: unknown, place: string): unknown {
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  if (!/^E(ADDRINUSE|ADDRNOTAVAIL|ACCES)$/.test(code)) return cause;
+  return new SallyportError('SALLYPORT_CONFLICT', `cannot listen on ${place}: ${code}`, { cause });
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

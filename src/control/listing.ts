@@ -1,0 +1,122 @@
+// Rules as listings show them: the JSON of `policy ls --json` and GET /policy/network/rules. Adds the
+// rows that no traffic rule stands behind: filesystem defaults, and the implicit deny of deny-all.
+import { type CreatedVia, type Decision, GLOBAL_SCOPE, type Source } from '../policy/rule.ts';
+import type { ScopeNames } from './policy.ts';
+import type { StoredRule } from './store.ts';
+
+export type ResourceType = 'network' | 'filesystem:read' | 'filesystem:write';
+
+export type RuleListing = {
+  readonly id: string;
+  readonly name: string;
+  readonly policy_id: string;
+  /** `global` or `sandbox:NAME` */
+  readonly scope: string;
+  /** `all` or `sandbox:NAME` */
+  readonly applies_to: string;
+  readonly sandbox_id?: string;
+  readonly resource_type: ResourceType;
+  readonly decision: Decision;
+  readonly resources: readonly string[];
+  readonly origin: 'local' | 'scoped' | 'kit' | 'org';
+  readonly layer: 'local' | 'kit' | 'org';
+  readonly status: 'active';
+  readonly editable: boolean;
+  readonly provenance: { readonly created_via: CreatedVia };
+  readonly actions: readonly string[];
+};
+
+export type ListFilter = {
+  readonly type: 'all' | 'network' | 'filesystem';
+  /** Global rules and this sandbox's; absent: all. */
+  readonly sandbox?: string | undefined;
+};
+
+const POLICY_ID = 'local-policy';
+const LAYERS = { local: 'local', kit: 'kit', remote: 'org' } as const satisfies Record<Source, string>;
+
+/**
+ * @returns listings in order of creation, made as they are asked for: there may be 10^6.
+ * @throws SALLYPORT_NOT_FOUND for an unknown sandbox, before the first.
+ */
+export function listRules(
+  policy: { readonly rules: readonly StoredRule[]; readonly preset: string | null },
+  scopes: ScopeNames,
+  filter: ListFilter,
+): Iterable<RuleListing> {
+  const scope = filter.sandbox === undefined ? null : scopes.numberOf(filter.sandbox);
+  const { rules, preset } = policy;
+  return generate(rules, preset, scopes, filter.type, scope);
+}
+
+/** @returns `global` or `sandbox:NAME` */
+export function scopeName(scope: number, scopes: ScopeNames): string {
+  return scope === GLOBAL_SCOPE ? 'global' : `sandbox:${scopes.nameOf(scope) ?? `#${scope}`}`;
+}
+
+export function listRule(rule: StoredRule, scopes: ScopeNames): RuleListing {
+  const { id, name, scope: number, source, decision, resources, protocols, createdVia } = rule;
+  const scope = scopeName(number, scopes);
+  const own = number !== GLOBAL_SCOPE;
+  return {
+    id,
+    name,
+    policy_id: POLICY_ID,
+    scope,
+    applies_to: own ? scope : 'all',
+    ...(own ? { sandbox_id: scope.slice('sandbox:'.length) } : {}),
+    resource_type: 'network',
+    decision,
+    resources: resources.map(({ text }) => text),
+    origin: own && source === 'local' ? 'scoped' : LAYERS[source],
+    layer: LAYERS[source],
+    status: 'active',
+    editable: true,
+    provenance: { created_via: createdVia },
+    actions: protocols.map((protocol) => `net:connect:${protocol}`),
+  };
+}
+
+function* generate(
+  rules: readonly StoredRule[],
+  preset: string | null,
+  scopes: ScopeNames,
+  type: ListFilter['type'],
+  scope: number | null,
+): Iterable<RuleListing> {
+  if (type !== 'filesystem') {
+    if (preset === 'deny-all') yield defaultRow('default-deny-all', 'network', 'deny');
+    for (const rule of rules) {
+      const shown = scope === null || rule.scope === GLOBAL_SCOPE || rule.scope === scope;
+      if (shown) yield listRule(rule, scopes);
+    }
+  }
+  if (type !== 'network' && preset !== null) {
+    yield defaultRow('default-fs-read-allow-all', 'filesystem:read', 'allow');
+    yield defaultRow('default-fs-write-allow-all', 'filesystem:write', 'allow');
+  }
+}
+
+function defaultRow(id: string, type: ResourceType, decision: Decision): RuleListing {
+  const actions: Readonly<Record<ResourceType, readonly string[]>> = {
+    network: ['net:connect:tcp', 'net:connect:udp'],
+    'filesystem:read': ['fs:mount:read'],
+    'filesystem:write': ['fs:mount:write'],
+  };
+  return {
+    id,
+    name: id,
+    policy_id: POLICY_ID,
+    scope: 'global',
+    applies_to: 'all',
+    resource_type: type,
+    decision,
+    resources: ['**'],
+    origin: 'local',
+    layer: 'local',
+    status: 'active',
+    editable: false,
+    provenance: { created_via: 'default' },
+    actions: actions[type],
+  };
+}

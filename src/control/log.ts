@@ -1,0 +1,202 @@
+// The rows of `policy log`: each destination of a sandbox once, with when and how often, however
+// much traffic there was. A view for people; the record of every exchange is audit.ts.
+import { renameSync, rmSync } from 'node:fs';
+import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
+import { SallyportError } from '../base/errors.ts';
+import { AUDIT_FLUSH_MS, LOG_ROWS_MAX } from '../base/limits.ts';
+import { formatHostPort } from '../policy/resource.ts';
+import type { Outcome } from '../proxy/exchange.ts';
+import { inTransaction, openDatabase } from './database.ts';
+import { LOG_MIGRATIONS } from './migrations.ts';
+import { operation } from './operation.ts';
+
+/** A row as GET /network/log gives it. */
+export type LogRow = {
+  readonly host: string;
+  readonly vm_name: string;
+  readonly proxy_type: string;
+  readonly rule: string;
+  readonly reason?: string;
+  readonly last_seen: string;
+  readonly since: string;
+  readonly count_since: number;
+};
+
+export type LogListing = { readonly blocked_hosts: LogRow[]; readonly allowed_hosts: LogRow[] };
+
+type Delta = {
+  readonly key: readonly [string, string, string, string, string, string];
+  readonly firstMs: number;
+  lastMs: number;
+  count: number;
+};
+
+type OnTrouble = (error: unknown) => void;
+
+/** Where failures to reach an allowed destination begin; only these are told in REASON. */
+const UPSTREAM_CODE = /^SALLYPORT_(UPSTREAM|DNS)_/;
+
+export class DecisionLog {
+  readonly #database: DatabaseSync;
+  readonly #onTrouble: OnTrouble;
+  readonly #rowsMax: number;
+  readonly #waiting = new Map<string, Delta>();
+  /** At least as many as there are. */
+  #rows: number;
+  #timer: NodeJS.Timeout | null = null;
+
+  private constructor(database: DatabaseSync, onTrouble: OnTrouble, rowsMax: number) {
+    this.#database = database;
+    this.#onTrouble = onTrouble;
+    this.#rowsMax = rowsMax;
+    this.#rows = this.#count();
+  }
+
+  /** A damaged log is put aside and begun anew: no decision rests on it. */
+  static open(path: string, onTrouble: OnTrouble, rowsMax: number = LOG_ROWS_MAX): DecisionLog {
+    try {
+      return new DecisionLog(openDatabase(path, LOG_MIGRATIONS, 'NORMAL'), onTrouble, rowsMax);
+    } catch (error) {
+      if (!(error instanceof SallyportError)) throw error;
+      onTrouble(error);
+      renameSync(path, `${path}.damaged`);
+      for (const suffix of ['-wal', '-shm']) rmSync(path + suffix, { force: true });
+      return new DecisionLog(openDatabase(path, LOG_MIGRATIONS, 'NORMAL'), onTrouble, rowsMax);
+    }
+  }
+
+  /** Adds decisions; they are on the disk AUDIT_FLUSH_MS later. Exchanges without one are left out. */
+  add(outcomes: readonly Outcome[]): void {
+    for (const outcome of outcomes) {
+      if (outcome.verdict !== 'none') this.#add(outcome);
+    }
+    if (this.#waiting.size >= this.#rowsMax) this.#flushOrForget();
+    else if (this.#waiting.size > 0) {
+      this.#timer ??= setTimeout(() => this.#flushOrForget(), AUDIT_FLUSH_MS);
+    }
+  }
+
+  /** @throws what SQLite throws (disk full); the rows wait for the next flush. */
+  flush(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    if (this.#waiting.size === 0) return;
+    inTransaction(this.#database, () => {
+      const upsert = this.#database.prepare(
+        `INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+           first_seen_ms = min(first_seen_ms, excluded.first_seen_ms),
+           last_seen_ms = max(last_seen_ms, excluded.last_seen_ms), count = count + excluded.count`,
+      );
+      for (const { key, firstMs, lastMs, count } of this.#waiting.values()) {
+        upsert.run(...key, firstMs, lastMs, count);
+      }
+    });
+    this.#rows += this.#waiting.size;
+    this.#waiting.clear();
+    if (this.#rows > this.#rowsMax) this.#prune();
+  }
+
+  /**
+   * @param sandbox  null for all.
+   * @param limit  how many of the latest rows of each kind; 0 for all.
+   */
+  list(sandbox: string | null, limit: number): LogListing {
+    this.flush();
+    return {
+      blocked_hosts: this.#select('deny', sandbox, limit),
+      allowed_hosts: this.#select('allow', sandbox, limit),
+    };
+  }
+
+  /** Forgets all rows. */
+  clear(): void {
+    this.#waiting.clear();
+    this.#database.exec('DELETE FROM log');
+    this.#rows = 0;
+  }
+
+  close(): void {
+    this.flush();
+    this.#database.close();
+  }
+
+  /** A view may lose rows on a full disk; it must neither grow without end nor stop the daemon. */
+  #flushOrForget(): void {
+    try {
+      this.flush();
+    } catch (error) {
+      this.#onTrouble(error);
+      if (this.#waiting.size >= this.#rowsMax) this.#waiting.clear();
+    }
+  }
+
+  #add(outcome: Outcome): void {
+    const { sandbox, mode, verdict, time_ms: timeMs } = outcome;
+    const host = formatHostPort(outcome.host, outcome.port);
+    const key = [sandbox, host, mode, verdict, ruleOf(outcome, host), reasonOf(outcome)] as const;
+    const name = JSON.stringify(key);
+    const delta = this.#waiting.get(name);
+    if (delta === undefined) {
+      this.#waiting.set(name, { key, firstMs: timeMs, lastMs: timeMs, count: 1 });
+    } else {
+      delta.lastMs = Math.max(delta.lastMs, timeMs);
+      delta.count++;
+    }
+  }
+
+  #select(decision: 'allow' | 'deny', sandbox: string | null, limit: number): LogRow[] {
+    const rows = this.#database
+      .prepare(
+        `SELECT * FROM log WHERE decision = ? AND (? IS NULL OR sandbox = ?)
+         ORDER BY last_seen_ms DESC LIMIT ?`,
+      )
+      .all(decision, sandbox, sandbox, limit === 0 ? -1 : limit);
+    return rows.map(rowOf);
+  }
+
+  #count(): number {
+    return Number(this.#database.prepare('SELECT count(*) AS rows FROM log').get()?.['rows']);
+  }
+
+  /** A tenth at a time, so that a full log is not pruned at every flush. */
+  #prune(): void {
+    this.#rows = this.#count();
+    if (this.#rows <= this.#rowsMax) return;
+    const excess = this.#rows - Math.floor(this.#rowsMax * 0.9);
+    this.#database
+      .prepare(
+        `DELETE FROM log WHERE (sandbox, host, mode, decision, rule, reason) IN
+           (SELECT sandbox, host, mode, decision, rule, reason FROM log ORDER BY last_seen_ms LIMIT ?)`,
+      )
+      .run(excess);
+    this.#rows -= excess;
+  }
+}
+
+/** RULE names the rule that decided, on allowed rows too. */
+function ruleOf(outcome: Outcome, host: string): string {
+  const { verdict, rule, source } = outcome;
+  const id = rule === null ? null : `${source ?? 'local'}:${rule}`;
+  if (verdict === 'allow') return id ?? '';
+  if (id === null) return `no applicable policies for ${operation(host, 'tcp')}`;
+  return `denied: rule "${id}" matched ${operation(host, 'tcp')}`;
+}
+
+function reasonOf({ verdict, reason, code }: Outcome): string {
+  if (verdict === 'deny') return reason ?? '';
+  return code !== null && UPSTREAM_CODE.test(code) ? code : '';
+}
+
+function rowOf(row: Record<string, SQLOutputValue>): LogRow {
+  const reason = String(row['reason']);
+  return {
+    host: String(row['host']),
+    vm_name: String(row['sandbox']),
+    proxy_type: String(row['mode']),
+    rule: String(row['rule']),
+    ...(reason === '' ? {} : { reason }),
+    last_seen: new Date(Number(row['last_seen_ms'])).toISOString(),
+    since: new Date(Number(row['first_seen_ms'])).toISOString(),
+    count_since: Number(row['count']),
+  };
+}

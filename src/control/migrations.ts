@@ -1,0 +1,44 @@
+// The tables, as the scripts that made them. A script that was ever released is never edited: the
+// next change of a table is one more script at the end.
+
+/** policy.db: what must not be lost. */
+export const STORE_MIGRATIONS: readonly string[] = [
+  `CREATE TABLE sandboxes (
+     number INTEGER PRIMARY KEY AUTOINCREMENT, -- AUTOINCREMENT: rules of a removed sandbox never apply to a later one.
+     name TEXT NOT NULL UNIQUE,
+     token_sha256 TEXT NOT NULL,
+     listen TEXT UNIQUE,
+     source_address TEXT UNIQUE,
+     created_at_ms INTEGER NOT NULL
+   ) STRICT;
+   CREATE TABLE rules (
+     position INTEGER PRIMARY KEY AUTOINCREMENT,
+     id TEXT NOT NULL UNIQUE,
+     name TEXT NOT NULL,
+     scope INTEGER NOT NULL,
+     source TEXT NOT NULL,
+     decision TEXT NOT NULL CHECK (decision IN ('allow', 'deny')),
+     protocols TEXT NOT NULL,
+     resources TEXT NOT NULL,
+     created_via TEXT NOT NULL,
+     created_at_ms INTEGER NOT NULL
+   ) STRICT;
+   CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;`,
+];
+
+/** log.db: what `policy log` shows; lost without harm. */
+export const LOG_MIGRATIONS: readonly string[] = [
+  `CREATE TABLE log (
+     sandbox TEXT NOT NULL,
+     host TEXT NOT NULL,
+     mode TEXT NOT NULL,
+     decision TEXT NOT NULL,
+     rule TEXT NOT NULL,
+     reason TEXT NOT NULL,
+     first_seen_ms INTEGER NOT NULL,
+     last_seen_ms INTEGER NOT NULL,
+     count INTEGER NOT NULL,
+     PRIMARY KEY (sandbox, host, mode, decision, rule, reason)
+   ) STRICT, WITHOUT ROWID;
+   CREATE INDEX log_by_last_seen ON log (last_seen_ms);`,
+];

@@ -1,0 +1,145 @@
+// /policy: rules, checks, and the choice of a preset. A changing route answers when all workers
+// enforce the change.
+import { Readable } from 'node:stream';
+import { z } from 'zod';
+import { PRESET_NAMES } from '../policy/presets.ts';
+import { checkTarget } from './check.ts';
+import { listRule, listRules, type RuleListing, scopeName } from './listing.ts';
+import type { NewRule } from './policy.ts';
+import { type Application, FAILURES } from './routes.ts';
+import {
+  Added,
+  type AddedAnswer,
+  CheckAnswer,
+  CheckBody,
+  Removed,
+  type RemovedAnswer,
+  RuleFilter,
+  RuleListingBody,
+  RuleSelector,
+  RulesToAdd,
+  RuleToAdd,
+  SetupAnswer,
+  SetupBody,
+  type SetupStatus,
+} from './schemas.ts';
+import type { Services } from './services.ts';
+import { GLOBAL_SCOPE } from '../policy/rule.ts';
+
+const LISTINGS_PER_CHUNK = 500;
+
+export function addPolicyRoutes(app: Application, services: Services): void {
+  addRuleRoutes(app, services);
+  addRemoval(app, services);
+
+  app.post(
+    '/policy/network/check',
+    { schema: { body: CheckBody, response: { 200: CheckAnswer, ...FAILURES } } },
+    async ({ body }) => checkTarget(services, body),
+  );
+
+  const Profiles = z.object({ profiles: z.array(z.string()) });
+  app.get('/policy/network/profiles', { schema: { response: { 200: Profiles } } }, async () => ({
+    profiles: [],
+  }));
+
+  const setup = (): SetupStatus => {
+    const { preset } = services.policy;
+    return { initialized: preset !== null, preset, presets: PRESET_NAMES };
+  };
+  app.get('/policy/setup', { schema: { response: { 200: SetupAnswer, ...FAILURES } } }, async () =>
+    setup(),
+  );
+  app.post(
+    '/policy/setup',
+    { schema: { body: SetupBody, response: { 200: SetupAnswer, ...FAILURES } } },
+    async ({ body }) => {
+      await services.policy.initialize(body.preset);
+      return setup();
+    },
+  );
+}
+
+function addRuleRoutes(app: Application, { policy, sandboxes }: Services): void {
+  const Listing = z.object({ rules: z.array(RuleListingBody) });
+  app.get(
+    '/policy/network/rules',
+    { schema: { querystring: RuleFilter, response: { 200: Listing, ...FAILURES } } },
+    async ({ query }, reply) => {
+      const listings = listRules(policy, sandboxes, query);
+      reply.type('application/json; charset=utf-8');
+      return reply.send(Readable.from(jsonOf(listings)) as never); // The schema is of its content.
+    },
+  );
+
+  const add = async (rules: readonly NewRule[]): Promise<AddedAnswer> => {
+    const added = await policy.add(rules);
+    return {
+      policy: 'local',
+      rules: added.map((rule) => listRule(rule, sandboxes)),
+      generation: policy.generation,
+    };
+  };
+  app.post(
+    '/policy/network/rules',
+    { schema: { body: RuleToAdd, response: { 201: Added, ...FAILURES } } },
+    async ({ body }, reply) => reply.code(201).send(await add([ruleOf(body)])),
+  );
+  app.post(
+    '/policy/network/rules/batch',
+    { schema: { body: RulesToAdd, response: { 201: Added, ...FAILURES } } },
+    async ({ body }, reply) => reply.code(201).send(await add(body.rules.map(ruleOf))),
+  );
+}
+
+function addRemoval(app: Application, { policy, sandboxes }: Services): void {
+  app.delete(
+    '/policy/network/rules',
+    {
+      schema: {
+        querystring: RuleSelector,
+        body: RuleSelector.nullish(),
+        response: { 200: Removed, ...FAILURES },
+      },
+    },
+    async ({ query, body }): Promise<RemovedAnswer> => {
+      const { id, resource, sandbox } = { ...query, ...body };
+      const resources = resource === undefined ? undefined : listsOf(resource);
+      const scope = sandbox === undefined ? GLOBAL_SCOPE : sandboxes.numberOf(sandbox);
+      const removed = await policy.remove({ id, resources, sandbox });
+      return {
+        policy: 'local',
+        scope: scopeName(removed[0]?.rule.scope ?? scope, sandboxes),
+        removed: removed.map(({ rule, resources }) => ({ id: rule.id, resources })),
+        generation: policy.generation,
+      };
+    },
+  );
+}
+
+function ruleOf({ decision, resources, protocols, sandbox }: z.infer<typeof RuleToAdd>): NewRule {
+  return { decision, resources: listsOf(resources), protocols, sandbox };
+}
+
+function listsOf(resources: string | readonly string[]): readonly string[] {
+  return typeof resources === 'string' ? [resources] : resources;
+}
+
+/** One string of 10^6 rules would be near the longest that there can be; this is in pieces. */
+function* jsonOf(listings: Iterable<RuleListing>): Iterable<string> {
+  yield '{"rules":[';
+  let first = true;
+  let chunk: string[] = [];
+  const text = (): string => {
+    const joined = `${first ? '' : ','}${chunk.join(',')}`;
+    first = false;
+    chunk = [];
+    return joined;
+  };
+  for (const listing of listings) {
+    chunk.push(JSON.stringify(listing));
+    if (chunk.length === LISTINGS_PER_CHUNK) yield text();
+  }
+  if (chunk.length > 0) yield text();
+  yield ']}';
+}

@@ -1,0 +1,180 @@
+// The shapes of the control API, checked on the way in, and printed at /openapi.json. Answers have
+// the field names that sbx clients know; ours come beside them.
+import { z } from 'zod';
+import { DRAIN_TIMEOUT_MS_MAX, RULE_RESOURCES_MAX, RULES_MAX } from '../base/limits.ts';
+import { LOG_LEVELS } from './services.ts';
+
+export const ErrorBody = z.object({
+  message: z.string(),
+  code: z.string().describe('Stable; docs/errors.md explains each.'),
+  hint: z.string().describe('What to do next.'),
+});
+
+const Protocols = z.array(z.enum(['tcp', 'udp'])).min(1);
+const Resources = z
+  .union([z.string(), z.array(z.string()).min(1).max(RULE_RESOURCES_MAX)])
+  .describe('One comma list, or several.');
+
+export const RuleToAdd = z.strictObject({
+  decision: z.enum(['allow', 'deny']),
+  resources: Resources,
+  protocols: Protocols.optional().describe('Default: tcp for allow, tcp and udp for deny.'),
+  sandbox: z.string().optional().describe('Absent: global.'),
+});
+
+export const RulesToAdd = z.strictObject({ rules: z.array(RuleToAdd).min(1).max(RULES_MAX) });
+
+export const RuleSelector = z.strictObject({
+  id: z.string().optional().describe('With or without the prefix local:'),
+  resource: Resources.optional(),
+  sandbox: z.string().optional(),
+});
+
+export const RuleFilter = z.strictObject({
+  type: z.enum(['all', 'network', 'filesystem']).default('network'),
+  sandbox: z.string().optional(),
+});
+
+export const RuleListingBody = z.object({
+  id: z.string(),
+  name: z.string(),
+  policy_id: z.string(),
+  scope: z.string(),
+  applies_to: z.string(),
+  sandbox_id: z.string().optional(),
+  resource_type: z.enum(['network', 'filesystem:read', 'filesystem:write']),
+  decision: z.enum(['allow', 'deny']),
+  resources: z.array(z.string()).readonly(),
+  origin: z.enum(['local', 'scoped', 'kit', 'org']),
+  layer: z.enum(['local', 'kit', 'org']),
+  status: z.literal('active'),
+  editable: z.boolean(),
+  provenance: z.object({ created_via: z.string() }),
+  actions: z.array(z.string()).readonly(),
+});
+
+export const Added = z.object({
+  policy: z.literal('local'),
+  rules: z.array(RuleListingBody),
+  generation: z.number(),
+});
+
+export const Removed = z.object({
+  policy: z.literal('local'),
+  scope: z.string(),
+  removed: z.array(z.object({ id: z.string(), resources: z.array(z.string()).readonly() })),
+  generation: z.number(),
+});
+
+export const CheckBody = z.strictObject({
+  type: z.literal('network').default('network'),
+  target: z.string().describe('Host, host:port, address or URL; port 443 unless named.'),
+  sandbox_id: z.string().optional(),
+  protocol: z.enum(['tcp', 'udp']).default('tcp'),
+});
+
+export const CheckAnswer = z.object({
+  action: z.string(),
+  allowed: z.boolean(),
+  context: z.string(),
+  deny_kind: z.enum(['explicit', 'implicit']).optional(),
+  governance: z.object({ active: z.boolean() }),
+  origin: z.string().optional(),
+  reason: z.string().optional(),
+  resource_type: z.string(),
+  resource_value: z.string(),
+  rule: z.string().optional(),
+  matched_rule: z.string().optional().describe('The rule that allows; ours.'),
+  generation: z.number(),
+  target: z.string(),
+  type: z.literal('network'),
+});
+
+export const SetupBody = z.strictObject({ preset: z.string() });
+export const SetupAnswer = z.object({
+  initialized: z.boolean(),
+  preset: z.string().nullable(),
+  presets: z.array(z.string()).readonly(),
+});
+
+export const SandboxToAdd = z.strictObject({
+  name: z.string(),
+  listen: z.string().optional().describe('HOST:PORT of a listener of its own.'),
+  unix: z.string().optional().describe('Path of a unix socket of its own.'),
+  source_address: z.string().optional(),
+});
+
+export const SandboxBody = z.object({
+  name: z.string(),
+  id: z.string(),
+  number: z.number(),
+  status: z.literal('running'),
+  listen: z.string().nullable(),
+  source_address: z.string().nullable(),
+  created_at: z.string(),
+});
+
+export const SandboxIssued = SandboxBody.extend({
+  proxy_url: z.string().describe('Carries the token; shown this once.'),
+});
+
+export const SandboxName = z.strictObject({ name: z.string() });
+
+export const LogQuery = z.strictObject({
+  sandbox: z.string().optional(),
+  limit: z.coerce.number().int().min(0).default(0).describe('The latest; 0 for all.'),
+});
+
+const LogRowBody = z.object({
+  host: z.string(),
+  vm_name: z.string(),
+  proxy_type: z.string(),
+  rule: z.string(),
+  reason: z.string().optional(),
+  last_seen: z.string(),
+  since: z.string(),
+  count_since: z.number(),
+});
+
+export const LogAnswer = z.object({
+  blocked_hosts: z.array(LogRowBody),
+  allowed_hosts: z.array(LogRowBody),
+});
+
+export const StopBody = z
+  .strictObject({ drain_timeout_ms: z.number().int().min(0).max(DRAIN_TIMEOUT_MS_MAX).optional() })
+  .nullish();
+
+export const LogLevelBody = z.object({ general: z.enum(LOG_LEVELS), proxy: z.enum(LOG_LEVELS) });
+export const LogLevelChange = LogLevelBody.partial().strict();
+
+export const HealthAnswer = z.object({
+  status: z.literal('ok'),
+  api_version: z.string(),
+  release: z.string(),
+  revision: z.string(),
+  version: z.string(),
+});
+
+export const StatusAnswer = z.object({
+  pid: z.number(),
+  socket: z.string(),
+  listen: z.string(),
+  workers: z.number(),
+  restarts: z.number(),
+  generation: z.number(),
+  rules: z.number(),
+  sandboxes: z.number(),
+  preset: z.string().nullable(),
+  uptime_ms: z.number(),
+  version: z.string(),
+  log: z.string().nullable(),
+  audit: z.string(),
+});
+
+export type AddedAnswer = z.infer<typeof Added>;
+export type RemovedAnswer = z.infer<typeof Removed>;
+export type CheckResult = z.infer<typeof CheckAnswer>;
+export type SetupStatus = z.infer<typeof SetupAnswer>;
+export type SandboxListing = z.infer<typeof SandboxBody>;
+export type SandboxIssue = z.infer<typeof SandboxIssued>;

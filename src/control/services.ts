@@ -1,0 +1,50 @@
+// What the routes of the control API work with; daemon.ts builds one, tests build their own.
+import type { Matcher } from '../policy/decision.ts';
+import type { Listen } from '../workers/messages.ts';
+import type { Followers } from './follow.ts';
+import type { DecisionLog } from './log.ts';
+import type { PolicyService } from './policy.ts';
+import type { Sandboxes } from './sandboxes.ts';
+
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** `general` is the daemon's own level, `proxy` that of the workers. */
+export type LogLevels = { readonly general: LogLevel; readonly proxy: LogLevel };
+
+export type DaemonStatus = {
+  readonly pid: number;
+  readonly socket: string;
+  /** HOST:PORT of the shared proxy listener. */
+  readonly listen: string;
+  /** How many there are. */
+  readonly workers: number;
+  /** How many have died and were replaced since the start. */
+  readonly restarts: number;
+  readonly generation: number;
+  readonly rules: number;
+  readonly sandboxes: number;
+  readonly preset: string | null;
+  readonly uptime_ms: number;
+  readonly version: string;
+  readonly log: string | null;
+  readonly audit: string;
+};
+
+export type Services = {
+  readonly policy: PolicyService;
+  readonly sandboxes: Sandboxes;
+  /** The daemon's own lane. */
+  readonly matcher: Matcher;
+  readonly addressGuard: 'strict' | 'docker';
+  readonly log: DecisionLog;
+  readonly followers: Followers;
+  /** The shared proxy listener, with the port in use. */
+  readonly shared: () => Listen;
+  readonly status: () => DaemonStatus;
+  readonly logLevels: () => LogLevels;
+  readonly setLogLevels: (levels: LogLevels) => Promise<void>;
+  /** Drains and ends the daemon; does not wait for it. */
+  readonly stop: (drainTimeoutMs: number | null) => void;
+  readonly report: (error: unknown) => void;
+};

@@ -1,0 +1,181 @@
+// The rules, the sandboxes and the settings on the disk. Each method is one transaction, and when
+// it returns, its change survives a power cut. It decides nothing: policy.ts and sandboxes.ts do.
+import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
+import { parseResources } from '../policy/resource.ts';
+import type { CreatedVia, Decision, Protocol, Rule, Source } from '../policy/rule.ts';
+import type { Listen } from '../workers/messages.ts';
+import { corrupt, inTransaction, openDatabase } from './database.ts';
+import { STORE_MIGRATIONS } from './migrations.ts';
+
+/** A rule with what listings show of it. */
+export type StoredRule = Rule & {
+  /** Order of creation; grows, never reused. */
+  readonly position: number;
+  readonly name: string;
+  readonly createdVia: CreatedVia;
+  readonly createdAtMs: number;
+};
+
+export type StoredSandbox = {
+  /** The scope of its rules, 1 or more; never reused. */
+  readonly number: number;
+  readonly name: string;
+  /** Hex SHA-256 of the token. */
+  readonly tokenSha256: string;
+  readonly listen: Listen | null;
+  readonly sourceAddress: string | null;
+  readonly createdAtMs: number;
+};
+
+/** One change of the policy; applied whole or not at all. */
+export type StoreChange = {
+  /** Ids of rules that go. */
+  readonly remove: readonly string[];
+  /** Rules that come, or come back changed under the id and position of a removed one. */
+  readonly add: readonly StoredRule[];
+  /** The preset that was chosen, null for none; absent: as it was. */
+  readonly preset?: string | null;
+  /** Name of a sandbox that goes together with its rules. */
+  readonly dropSandbox?: string;
+};
+
+type Row = Record<string, SQLOutputValue>;
+
+export class Store {
+  readonly #database: DatabaseSync;
+  readonly #path: string;
+
+  private constructor(database: DatabaseSync, path: string) {
+    this.#database = database;
+    this.#path = path;
+  }
+
+  /** @throws SALLYPORT_STORE_CORRUPT */
+  static open(path: string): Store {
+    return new Store(openDatabase(path, STORE_MIGRATIONS, 'FULL'), path);
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  /**
+   * All rules in order of creation.
+   *
+   * @throws SALLYPORT_STORE_CORRUPT when one cannot be understood: leaving out a deny would let
+   *   more through than the user asked for.
+   */
+  rules(): StoredRule[] {
+    const rules: StoredRule[] = [];
+    const select = this.#database.prepare('SELECT * FROM rules ORDER BY position');
+    for (const row of select.iterate()) rules.push(this.#ruleOf(row));
+    return rules;
+  }
+
+  sandboxes(): StoredSandbox[] {
+    const rows = this.#database.prepare('SELECT * FROM sandboxes ORDER BY number').all();
+    return rows.map(sandboxOf);
+  }
+
+  /** @returns the position that the next rule gets; the caller counts on from there. */
+  nextPosition(): number {
+    const row = this.#database
+      .prepare(`SELECT max((SELECT coalesce(max(position), 0) FROM rules),
+                  (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'rules')) AS last`)
+      .get();
+    return Number(row?.['last'] ?? 0) + 1;
+  }
+
+  preset(): string | null {
+    const row = this.#database.prepare("SELECT value FROM settings WHERE key = 'preset'").get();
+    return row === undefined ? null : String(row['value']);
+  }
+
+  change(change: StoreChange): void {
+    const { remove, add, preset, dropSandbox } = change;
+    inTransaction(this.#database, () => {
+      const drop = this.#database.prepare('DELETE FROM rules WHERE id = ?');
+      for (const id of remove) drop.run(id);
+      const insert = this.#database.prepare('INSERT INTO rules VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
+      for (const rule of add) insert.run(...columnsOf(rule));
+      if (preset === null) this.#database.exec("DELETE FROM settings WHERE key = 'preset'");
+      else if (preset !== undefined) this.#set('preset', preset);
+      if (dropSandbox !== undefined) {
+        this.#database.prepare('DELETE FROM sandboxes WHERE name = ?').run(dropSandbox);
+      }
+    });
+  }
+
+  /** @returns the sandbox with its number. */
+  addSandbox(sandbox: Omit<StoredSandbox, 'number'>): StoredSandbox {
+    const { name, tokenSha256, listen, sourceAddress, createdAtMs } = sandbox;
+    const { lastInsertRowid } = this.#database
+      .prepare(`INSERT INTO sandboxes (name, token_sha256, listen, source_address, created_at_ms)
+                VALUES (?, ?, ?, ?, ?)`)
+      .run(name, tokenSha256, listen && JSON.stringify(listen), sourceAddress, createdAtMs);
+    return { ...sandbox, number: Number(lastInsertRowid) };
+  }
+
+  removeSandbox(name: string): void {
+    this.#database.prepare('DELETE FROM sandboxes WHERE name = ?').run(name);
+  }
+
+  setToken(name: string, tokenSha256: string): void {
+    this.#database
+      .prepare('UPDATE sandboxes SET token_sha256 = ? WHERE name = ?')
+      .run(tokenSha256, name);
+  }
+
+  #set(key: string, value: string): void {
+    this.#database
+      .prepare('INSERT INTO settings VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value')
+      .run(key, value);
+  }
+
+  #ruleOf(row: Row): StoredRule {
+    try {
+      return {
+        position: Number(row['position']),
+        id: String(row['id']),
+        name: String(row['name']),
+        scope: Number(row['scope']),
+        source: String(row['source']) as Source,
+        decision: String(row['decision']) as Decision,
+        protocols: String(row['protocols']).split(',') as Protocol[],
+        resources: parseResources(String(row['resources'])),
+        createdVia: String(row['created_via']) as CreatedVia,
+        createdAtMs: Number(row['created_at_ms']),
+      };
+    } catch (error) {
+      throw corrupt(this.#path, `rule ${String(row['id'])} cannot be read`, error);
+    }
+  }
+}
+
+/** Resources are kept in their canonical spelling, as one comma list. */
+function columnsOf(rule: StoredRule): (string | number)[] {
+  return [
+    rule.position,
+    rule.id,
+    rule.name,
+    rule.scope,
+    rule.source,
+    rule.decision,
+    rule.protocols.join(','),
+    rule.resources.map(({ text }) => text).join(','),
+    rule.createdVia,
+    rule.createdAtMs,
+  ];
+}
+
+function sandboxOf(row: Row): StoredSandbox {
+  const { listen, source_address: sourceAddress } = row;
+  return {
+    number: Number(row['number']),
+    name: String(row['name']),
+    tokenSha256: String(row['token_sha256']),
+    listen: typeof listen === 'string' ? (JSON.parse(listen) as Listen) : null,
+    sourceAddress: typeof sourceAddress === 'string' ? sourceAddress : null,
+    createdAtMs: Number(row['created_at_ms']),
+  };
+}

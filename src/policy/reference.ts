@@ -1,0 +1,61 @@
+// The obvious matcher: a loop over all rules, read straight off the grammar. It is what the Wasm
+// matcher is compared with, and it must stay too simple to be wrong. Nothing at run time uses it.
+import { addressBytes, covers, isAddress } from './address.ts';
+import type { Matcher, Question, Verdict } from './decision.ts';
+import type { Resource } from './resource.ts';
+import { GLOBAL_SCOPE, type Rule } from './rule.ts';
+
+/** @returns a matcher over these rules, in this order. */
+export function referenceMatcher(rules: readonly Rule[], generation = 1): Matcher {
+  return { match: (question) => decideBy(rules, question, generation) };
+}
+
+function decideBy(rules: readonly Rule[], question: Question, generation: number): Verdict {
+  const applying = rules.filter((rule) => applies(rule, question));
+  const rule = applying.find(({ decision }) => decision === 'deny') ?? applying[0];
+  if (rule === undefined) {
+    return { action: 'deny', kind: 'implicit', rule: null, source: null, generation };
+  }
+  return { action: rule.decision, kind: 'explicit', rule: rule.id, source: rule.source, generation };
+}
+
+function applies(rule: Rule, question: Question): boolean {
+  if (rule.scope !== GLOBAL_SCOPE && rule.scope !== question.scope) return false;
+  if (!rule.protocols.includes(question.protocol)) return false;
+  return rule.resources.some((resource) => {
+    if (rule.decision === 'allow' && question.namedOnly === true && !isNamed(resource)) return false;
+    return resourceMatches(resource, question.host, question.port);
+  });
+}
+
+/** Whether a resource names what it covers, rather than sweeping it in. */
+export function isNamed(resource: Resource): boolean {
+  if (resource.kind !== 'host') return resource.kind === 'cidr';
+  return resource.prefix === 'none' && !resource.labels.some(isGlob);
+}
+
+/** Whether one resource covers a host and port. */
+export function resourceMatches(resource: Resource, host: string, port: number): boolean {
+  if (resource.port !== 0 && resource.port !== port) return false;
+  if (resource.kind === 'any') return true;
+  if (resource.kind === 'cidr') {
+    return isAddress(host) && covers(resource.bytes, resource.prefixLength, addressBytes(host));
+  }
+  if (isAddress(host)) return false;
+  const labels = host.split('.');
+  const extra = labels.length - resource.labels.length;
+  if (resource.prefix === 'none' && extra !== 0) return false;
+  if (resource.prefix === 'one' && extra !== 1) return false;
+  if (resource.prefix === 'many' && extra < 1) return false;
+  return resource.labels.every((pattern, i) => labelMatches(pattern, labels[extra + i] ?? ''));
+}
+
+function labelMatches(pattern: string, label: string): boolean {
+  if (!isGlob(pattern)) return pattern === label;
+  const source = pattern.replaceAll('[!', '[^').replaceAll('*', '.*').replaceAll('?', '.');
+  return new RegExp(`^${source}$`).test(label) && (pattern !== '*' || label !== '');
+}
+
+function isGlob(label: string): boolean {
+  return /[*?[]/.test(label);
+}

@@ -1,0 +1,36 @@
+// Where a connection leads, as people write it when they ask what the policy would say.
+import { SallyportError } from '../base/errors.ts';
+import { type Address, parseAddress } from './address.ts';
+import { type Host, parseHost } from './host.ts';
+import { splitPort } from './resource.ts';
+
+export type CheckTarget = { readonly host: Host | Address; readonly port: number };
+
+/**
+ * Reads what `policy check` is asked about: host, host:port, an address, or a URL. Without a port
+ * it is 443, for a URL that of its scheme.
+ *
+ * @throws SALLYPORT_TARGET_INVALID
+ */
+export function parseTarget(text: string): CheckTarget {
+  const url = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)/i.exec(text.trim());
+  const authority = url?.[2]?.replace(/^.*@/, '') ?? text.trim();
+  const bare = parseAddress(authority);
+  if (bare !== null) return { host: bare, port: 443 };
+  const { host, port } = splitPort(authority);
+  if (typeof port === 'string') throw badTarget(text, port);
+  return { host: parseHost(host), port: port === 0 ? defaultPort(text, url?.[1]) : port };
+}
+
+const SCHEME_PORTS: Readonly<Record<string, number>> = { http: 80, https: 443, ws: 80, wss: 443 };
+
+function defaultPort(text: string, scheme: string | undefined): number {
+  if (scheme === undefined) return 443;
+  const port = SCHEME_PORTS[scheme.toLowerCase()];
+  if (port === undefined) throw badTarget(text, `${scheme} has no port of its own here; write one`);
+  return port;
+}
+
+function badTarget(text: string, why: string): SallyportError {
+  return new SallyportError('SALLYPORT_TARGET_INVALID', `${JSON.stringify(text)} is not a target: ${why}`);
+}

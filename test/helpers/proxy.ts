@@ -1,0 +1,116 @@
+// The proxy's pipeline on a real socket in this process: rules in, address out. For what passes on
+// the wire; workers, daemon and store have their own tests in e2e/ and faults/.
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { systemClock } from '../../src/base/clock.ts';
+import { referenceMatcher } from '../../src/policy/reference.ts';
+import { parseResources } from '../../src/policy/resource.ts';
+import type { Decision, Rule } from '../../src/policy/rule.ts';
+import { Connection } from '../../src/proxy/accept.ts';
+import type { Outcome, ProxySettings } from '../../src/proxy/exchange.ts';
+import { Registry } from '../../src/proxy/identify.ts';
+import { createPipeline } from '../../src/proxy/pipeline.ts';
+import { Recorder } from '../../src/proxy/record.ts';
+import { askerOf, Resolver } from '../../src/proxy/resolve.ts';
+import { Upstreams } from '../../src/proxy/route.ts';
+import { createInflight, Inflight } from '../../src/workers/inflight.ts';
+
+export const TOKEN = 'a-token-of-the-tests';
+export const AUTHORIZATION = `Basic ${Buffer.from(`box:${TOKEN}`).toString('base64')}`;
+
+export type TestProxy = {
+  readonly port: number;
+  readonly outcomes: Outcome[];
+  /** Resolves with the next outcome that is not yet in `outcomes`. */
+  nextOutcome(): Promise<Outcome>;
+  close(): Promise<void>;
+};
+
+type Options = {
+  readonly rules?: readonly [Decision, string][];
+  readonly settings?: Partial<ProxySettings>;
+  /** Addresses to answer for names, in place of a name server. */
+  readonly names?: Readonly<Record<string, readonly string[]>>;
+  readonly defaultSandbox?: string | null;
+};
+
+/** A rule per pair, ids `r0`, `r1`, ... in order. */
+export function rulesOf(pairs: readonly [Decision, string][]): Rule[] {
+  return pairs.map(([decision, resources], index) => ({
+    id: `r${index}`,
+    source: 'local',
+    decision,
+    scope: 0,
+    protocols: ['tcp'],
+    resources: parseResources(resources),
+  }));
+}
+
+/** Starts a proxy on loopback; the sandbox `box` is the default one unless said otherwise. */
+export async function startProxy(options: Options = {}): Promise<TestProxy> {
+  const outcomes: Outcome[] = [];
+  const waiting: ((outcome: Outcome) => void)[] = [];
+  const inflight = new Inflight(createInflight());
+  const recorder = new Recorder(systemClock, inflight, (batch) => {
+    for (const outcome of batch) {
+      inflight.free(outcome.slot);
+      outcomes.push(outcome);
+      waiting.shift()?.(outcome);
+    }
+  });
+  const upstreams = new Upstreams();
+  const tokenSha256 = createHash('sha256').update(TOKEN).digest('hex');
+  const box = { name: 'box', scope: 1, tokenSha256, sourceAddress: null };
+  const settings: ProxySettings = {
+    addressGuard: 'strict',
+    via: false,
+    forwardedFor: false,
+    isOwn: () => false,
+    ...options.settings,
+  };
+  const defaultSandbox = options.defaultSandbox === undefined ? 'box' : options.defaultSandbox;
+  const tick = { nowMs: systemClock.monotonicMs() };
+  const pipeline = createPipeline({
+    matcher: referenceMatcher(rulesOf(options.rules ?? [])),
+    resolver: resolverOf(options.names),
+    current: { registry: new Registry([box], defaultSandbox), settings },
+    vetted: new WeakMap(),
+    recorder,
+    upstreams,
+    tick,
+    report: (error) => process.emitWarning(String(error)),
+  });
+  const sockets = new Set<Socket>();
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    sockets.add(socket);
+    const origin = { listener: null, remoteAddress: '127.0.0.1', loopback: true };
+    new Connection(socket, origin, pipeline, tick);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    port: (server.address() as AddressInfo).port,
+    outcomes,
+    nextOutcome: () => {
+      const { promise, resolve } = Promise.withResolvers<Outcome>();
+      waiting.push(resolve);
+      return promise;
+    },
+    close: async () => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      await upstreams.destroy();
+      recorder.flush();
+    },
+  };
+}
+
+function resolverOf(names: Options['names']): Resolver {
+  if (names === undefined) return new Resolver(systemClock, askerOf([]));
+  return new Resolver(systemClock, async (host) => {
+    const addresses = names[host];
+    if (addresses === undefined) throw Object.assign(new Error(host), { code: 'ENOTFOUND' });
+    return { addresses: [...addresses], ttlMs: 1_000 };
+  });
+}
