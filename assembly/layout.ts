@@ -6,8 +6,8 @@
 //   0        ┌────────────────────────────────────────────┐
 //            │ control   sequence, two image descriptors  │  written by the publisher alone
 //   64 KiB   ├────────────────────────────────────────────┤
-//            │ lanes     LANES_MAX x 256 KiB              │  one per thread: question in, verdict out
-//   16 MiB   ├────────────────────────────────────────────┤
+//            │ lanes     LANES_MAX x 512 KiB              │  one per thread: question in, verdict out
+//   32 MiB   ├────────────────────────────────────────────┤
 //            │ images    the active one, and room beside  │  grows with the policy
 //   4 GiB    └────────────────────────────────────────────┘
 //
@@ -16,7 +16,7 @@
 // would overwrite live bytes, so scripts/check-wasm.ts fails the build if there is one.
 
 export const PAGE_BYTES = 65536;
-export const MEMORY_PAGES_MIN = 257; // Control and lanes; asconfig.json repeats it.
+export const MEMORY_PAGES_MIN = 513; // Control and lanes; asconfig.json repeats it.
 export const MEMORY_PAGES_MAX = 65536;
 
 // Control. The lowest bit of the sequence selects a descriptor, so one atomic store moves every
@@ -31,12 +31,12 @@ export const DESCRIPTOR_GENERATION = 8; // u32
 // Lane. The epoch is odd exactly while its thread is inside a match. The tags say which rule ids
 // the thread already has as strings, so that an id is copied out only once.
 //
-//   0       64                   192       256    512      576    2880    3392      128 KiB  256 KiB
+//   0       64                   192       256    512      576    2880    3392      256 KiB  512 KiB
 //   ├───────┼────────────────────┼─────────┼──────┼────────┼──────┼───────┼─────────┼────────┤
 //   │ epoch │ verdict, rule id   │ address │ host │ method │ path │ query │ binary  │ tags   │
 export const LANES_MAX = 64;
 export const LANES_BASE = 65536;
-export const LANE_BYTES = 262144;
+export const LANE_BYTES = 524288;
 export const LANE_EPOCH = 0; // u32, atomic
 export const LANE_GENERATION = 64; // u32, of the image that answered
 export const LANE_SOURCE = 68; // u32, SOURCE_*
@@ -49,10 +49,10 @@ export const LANE_METHOD = 512; // Kept for rules that constrain it, as are the 
 export const LANE_PATH = 576;
 export const LANE_QUERY = 2880;
 export const LANE_BINARY = 3392;
-export const LANE_TAGS = 131072; // u32 x LANE_TAGS_COUNT: rule index + 1
-export const LANE_TAGS_COUNT = 32768; // Ids a thread keeps, some 3 MiB of strings; a power of two.
+export const LANE_TAGS = 262144; // u32 x LANE_TAGS_COUNT: rule index + 1
+export const LANE_TAGS_COUNT = 65536; // Ids a thread keeps, some 6 MiB of strings; a power of two.
 
-export const IMAGES_BASE = 16842752; // LANES_BASE + LANES_MAX * LANE_BYTES
+export const IMAGES_BASE = 33619968; // LANES_BASE + LANES_MAX * LANE_BYTES
 export const IMAGE_ALIGN = 64;
 
 // Arguments and result of match().

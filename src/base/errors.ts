@@ -115,6 +115,7 @@ export const CODES = {
     status: 503,
     hint: 'Start it with `sallyport daemon start -d`.',
   },
+  SALLYPORT_CANCELLED: { status: 499, hint: 'Run the command again when you are ready.' },
   SALLYPORT_USAGE: { status: 400, hint: 'See `--help`.' },
 } as const satisfies Record<string, { status: number; hint: string }>;
 

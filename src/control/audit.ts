@@ -54,7 +54,12 @@ export class Audit {
   #writing: Promise<void> = Promise.resolve();
   #troubled = false;
 
-  private constructor(options: Required<AuditOptions>, file: FileHandle, bytes: number, seq: number) {
+  private constructor(
+    options: Required<AuditOptions>,
+    file: FileHandle,
+    bytes: number,
+    seq: number,
+  ) {
     this.#options = options;
     this.#file = file;
     this.#fileBytes = bytes;

@@ -1,7 +1,10 @@
 // `policy check`: asks the daemon's own lane, over the same image and through the same function as
 // the workers, and words the answer as sbx does.
+
+import { isAddress } from '../policy/address.ts';
 import type { Matcher } from '../policy/decision.ts';
-import { judgeTarget } from '../policy/judge.ts';
+import { type AddressGuard, judgeTarget } from '../policy/judge.ts';
+import { ruleLabel } from '../policy/reasons.ts';
 import { formatHostPort } from '../policy/resource.ts';
 import { GLOBAL_SCOPE, type Protocol } from '../policy/rule.ts';
 import { parseTarget } from '../policy/target.ts';
@@ -15,12 +18,12 @@ export type CheckRequest = {
   readonly protocol: Protocol;
 };
 
-/** @throws SALLYPORT_NOT_FOUND for an unknown sandbox, SALLYPORT_POLICY_INVALID for a bad target */
+/** @throws SALLYPORT_NOT_FOUND for an unknown sandbox, SALLYPORT_TARGET_INVALID */
 export function checkTarget(
   services: {
     readonly matcher: Matcher;
     readonly sandboxes: ScopeNames;
-    readonly addressGuard: 'strict' | 'docker';
+    readonly addressGuard: AddressGuard;
   },
   { target, sandbox_id: sandbox, protocol }: CheckRequest,
 ): CheckResult {
@@ -35,13 +38,13 @@ export function checkTarget(
     allowed: action === 'allow',
     context: scopeName(scope, sandboxes),
     governance: { active: false },
-    resource_type: 'net:domain',
+    resource_type: isAddress(host) ? 'net:ip' : 'net:domain',
     resource_value: place,
     target: place,
     type: 'network' as const,
     generation,
   };
-  const named = rule === null ? null : `${source ?? 'local'}:${rule}`;
+  const named = rule === null ? null : ruleLabel(rule);
   if (action === 'allow') return { ...about, ...(named === null ? {} : { matched_rule: named }) };
   return {
     ...about,

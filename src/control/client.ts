@@ -81,7 +81,7 @@ export type Query = Readonly<Record<string, string | number | undefined>>;
 function pathWith(path: string, query: Query): string {
   const given = Object.entries(query).filter(([, value]) => value !== undefined);
   if (given.length === 0) return path;
-  return `${path}?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}`;
+  return `${path}?${new URLSearchParams(given.map(([name, value]): [string, string] => [name, String(value)]))}`;
 }
 
 async function textOf(body: Readable): Promise<string> {
@@ -100,7 +100,9 @@ function parsed(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new SallyportError('SALLYPORT_INTERNAL', 'the daemon answered with what is no JSON', { cause });
+    throw new SallyportError('SALLYPORT_INTERNAL', 'the daemon answered with what is no JSON', {
+      cause,
+    });
   }
 }
 

@@ -56,18 +56,20 @@ export function inTransaction<T>(database: DatabaseSync, work: () => T): T {
 }
 
 export function corrupt(path: string, what: string, cause?: unknown): SallyportError {
-  return new SallyportError('SALLYPORT_STORE_CORRUPT', `${path} cannot be used: ${what}`, { cause });
+  return new SallyportError('SALLYPORT_STORE_CORRUPT', `${path} cannot be used: ${what}`, {
+    cause,
+  });
 }
 
 function check(database: DatabaseSync, path: string): void {
   const [first] = database.prepare('PRAGMA integrity_check(1)').all();
-  const said = String(first?.['integrity_check']);
+  const said = String(first?.integrity_check);
   if (said !== 'ok') throw corrupt(path, said);
 }
 
 function migrate(database: DatabaseSync, migrations: readonly string[], path: string): void {
   const row = database.prepare('PRAGMA user_version').get();
-  const version = Number(row?.['user_version']);
+  const version = Number(row?.user_version);
   if (version > migrations.length) {
     throw corrupt(path, `its version is ${version}, this program knows ${migrations.length}`);
   }

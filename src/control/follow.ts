@@ -3,8 +3,8 @@
 import { Readable } from 'node:stream';
 import { SallyportError } from '../base/errors.ts';
 import { FOLLOW_QUEUE_BYTES_MAX, FOLLOWERS_MAX } from '../base/limits.ts';
-import type { Outcome } from '../proxy/exchange.ts';
 import { formatHostPort } from '../policy/resource.ts';
+import type { Outcome } from '../proxy/exchange.ts';
 
 /** One line of the stream. */
 export type LiveDecision = {
@@ -43,13 +43,7 @@ export class Followers {
   publish(outcomes: readonly Outcome[]): void {
     if (this.#readers.size === 0) return;
     for (const outcome of outcomes) {
-      if (outcome.verdict === 'none') continue;
-      const line = `${JSON.stringify(liveDecision(outcome))}\n`;
-      for (const [reader, sandbox] of this.#readers) {
-        if (sandbox !== null && sandbox !== outcome.sandbox) continue;
-        if (reader.readableLength > FOLLOW_QUEUE_BYTES_MAX) this.#cut(reader);
-        else reader.push(line);
-      }
+      if (outcome.verdict !== 'none') this.#tell(outcome);
     }
   }
 
@@ -59,9 +53,21 @@ export class Followers {
     this.#readers.clear();
   }
 
+  #tell(outcome: Outcome): void {
+    const line = `${JSON.stringify(liveDecision(outcome))}\n`;
+    for (const [reader, sandbox] of this.#readers) {
+      if (sandbox !== null && sandbox !== outcome.sandbox) continue;
+      if (reader.readableLength > FOLLOW_QUEUE_BYTES_MAX) this.#cut(reader);
+      else reader.push(line);
+    }
+  }
+
   #cut(reader: Readable): void {
     this.#readers.delete(reader);
-    const error = new SallyportError('SALLYPORT_OVERLOADED', 'this reader fell behind and was cut off');
+    const error = new SallyportError(
+      'SALLYPORT_OVERLOADED',
+      'this reader fell behind and was cut off',
+    );
     reader.push(`${JSON.stringify(error)}\n`);
     reader.push(null);
   }

@@ -105,7 +105,8 @@ async function start(
   await prepare(options, policy, sandboxes, logger);
 
   pool = await startPool(configuration, publisher, sandboxes.records(), state, around);
-  closing.push(() => pool?.drain(0));
+  const drain = once((timeoutMs: number) => pool?.drain(timeoutMs));
+  closing.push(() => drain(0));
   configuration.port = pool.port;
   await configure(sandboxes.records()); // Its own addresses are known only now.
 
@@ -142,10 +143,14 @@ async function start(
       await configure(sandboxes.records());
     },
     stop: around.onStop,
-    report: (error) => logger.error({ error: describe(error) }, 'a request to the control API failed'),
+    report: (error) =>
+      logger.error({ error: describe(error) }, 'a request to the control API failed'),
   };
   await listenApi(services, configuration, around, closing);
-  return { status, stop: stopper(pool, state.followers, closing) };
+  return {
+    status,
+    stop: once((drainTimeoutMs) => end(drainTimeoutMs, drain, state.followers, closing)),
+  };
 }
 
 /** The workers' settings, put together anew at each change. */
@@ -160,7 +165,8 @@ class Configuration {
     this.#options = options;
     this.#reusePort = reusePort;
     this.#listen = { kind: 'tcp', ...parseListen(options.listen, 0) };
-    this.#api = options.api === undefined ? null : { kind: 'tcp', ...parseListen(options.api.listen, 1) };
+    this.#api =
+      options.api === undefined ? null : { kind: 'tcp', ...parseListen(options.api.listen, 1) };
     this.logLevels = { general: options.logLevel, proxy: options.logLevel };
   }
 
@@ -174,6 +180,10 @@ class Configuration {
 
   get api(): Listen | null {
     return this.#api;
+  }
+
+  get apiToken(): string {
+    return this.#options.api?.token ?? '';
   }
 
   /** Without SO_REUSEPORT only one worker can listen. */
@@ -191,7 +201,10 @@ class Configuration {
       addressGuard,
       via,
       forwardedFor,
-      ownAddresses: ownAddresses(listens.filter((listen) => listen !== null), machineAddresses()),
+      ownAddresses: ownAddresses(
+        listens.filter((listen) => listen !== null),
+        machineAddresses(),
+      ),
       dnsServers,
       logLevel: this.logLevels.proxy,
     };
@@ -211,7 +224,11 @@ async function openState({ paths, logger }: Surroundings, closing: Closing): Pro
     folder: paths.audit,
     onTrouble: (error) => {
       if (error === null) logger.info('the audit can be written again');
-      else logger.error({ error: describe(error) }, 'the audit cannot be written; the proxy waits for it');
+      else
+        logger.error(
+          { error: describe(error) },
+          'the audit cannot be written; the proxy waits for it',
+        );
     },
   });
   closing.push(() => audit.close());
@@ -228,7 +245,10 @@ async function prepare(
   if (preset !== undefined) {
     if (policy.preset === null) await policy.initialize(preset);
     else if (policy.preset !== preset) {
-      logger.warn({ preset: policy.preset }, 'the policy was initialized before; it stays as it is');
+      logger.warn(
+        { preset: policy.preset },
+        'the policy was initialized before; it stays as it is',
+      );
     }
   }
   // Its token is thrown away: it is recognised by coming from loopback, and by nothing else.
@@ -285,7 +305,11 @@ async function listenApi(
   const { api } = configuration;
   if (api === null || api.kind === 'unix') return;
   const hosts = [formatListen(api), `localhost:${api.port}`];
-  const tcp = await buildServer(services, { kind: 'tcp', token: configuration.apiToken, hosts });
+  const tcp = await buildServer(services, {
+    kind: 'tcp',
+    token: configuration.apiToken,
+    hosts: () => hosts,
+  });
   closing.push(() => tcp.close());
   try {
     await tcp.listen({ host: api.host, port: api.port });
@@ -294,17 +318,26 @@ async function listenApi(
   }
 }
 
-function stopper(pool: WorkerPool, followers: Followers, closing: Closing): Instance['stop'] {
-  let stopped: Promise<void> | null = null;
-  const stop = async (drainTimeoutMs: number): Promise<void> => {
-    const drain = closing.findIndex((close) => close === closing[DRAIN]);
-    await pool.drain(drainTimeoutMs);
-    followers.close();
-    for (const close of closing.toSpliced(drain, 1).reverse()) await close();
-  };
-  return (drainTimeoutMs) => {
-    stopped ??= stop(drainTimeoutMs);
-    return stopped;
+/** The API goes on answering while the workers drain, so that `status` can tell how far they are. */
+async function end(
+  drainTimeoutMs: number,
+  drain: (timeoutMs: number) => Promise<void>,
+  followers: Followers,
+  closing: Closing,
+): Promise<void> {
+  await drain(drainTimeoutMs);
+  followers.close();
+  for (const close of closing.reverse()) await close();
+}
+
+/** Runs the first call; later ones wait for it. */
+function once(
+  work: (timeoutMs: number) => Promise<void> | undefined,
+): (timeoutMs: number) => Promise<void> {
+  let running: Promise<void> | undefined;
+  return async (timeoutMs) => {
+    running ??= work(timeoutMs);
+    await running;
   };
 }
 

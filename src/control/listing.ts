@@ -1,5 +1,6 @@
 // Rules as listings show them: the JSON of `policy ls --json` and GET /policy/network/rules. Adds the
 // rows that no traffic rule stands behind: filesystem defaults, and the implicit deny of deny-all.
+import { FILESYSTEM_DEFAULTS } from '../policy/presets.ts';
 import { type CreatedVia, type Decision, GLOBAL_SCOPE, type Source } from '../policy/rule.ts';
 import type { ScopeNames } from './policy.ts';
 import type { StoredRule } from './store.ts';
@@ -33,7 +34,10 @@ export type ListFilter = {
 };
 
 const POLICY_ID = 'local-policy';
-const LAYERS = { local: 'local', kit: 'kit', remote: 'org' } as const satisfies Record<Source, string>;
+const LAYERS = { local: 'local', kit: 'kit', remote: 'org' } as const satisfies Record<
+  Source,
+  string
+>;
 
 /**
  * @returns listings in order of creation, made as they are asked for: there may be 10^6.
@@ -84,16 +88,22 @@ function* generate(
   type: ListFilter['type'],
   scope: number | null,
 ): Iterable<RuleListing> {
-  if (type !== 'filesystem') {
-    if (preset === 'deny-all') yield defaultRow('default-deny-all', 'network', 'deny');
-    for (const rule of rules) {
-      const shown = scope === null || rule.scope === GLOBAL_SCOPE || rule.scope === scope;
-      if (shown) yield listRule(rule, scopes);
-    }
-  }
+  if (type !== 'filesystem') yield* network(rules, preset, scopes, scope);
   if (type !== 'network' && preset !== null) {
-    yield defaultRow('default-fs-read-allow-all', 'filesystem:read', 'allow');
-    yield defaultRow('default-fs-write-allow-all', 'filesystem:write', 'allow');
+    for (const { id, type } of FILESYSTEM_DEFAULTS) yield defaultRow(id, type, 'allow');
+  }
+}
+
+function* network(
+  rules: readonly StoredRule[],
+  preset: string | null,
+  scopes: ScopeNames,
+  scope: number | null,
+): Iterable<RuleListing> {
+  if (preset === 'deny-all') yield defaultRow('default-deny-all', 'network', 'deny');
+  for (const rule of rules) {
+    const shown = scope === null || rule.scope === GLOBAL_SCOPE || rule.scope === scope;
+    if (shown) yield listRule(rule, scopes);
   }
 }
 

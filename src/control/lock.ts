@@ -22,5 +22,7 @@ export function acquireLock(path: string, waitMs: number): (() => void) | null {
 
 function isBusy(error: unknown): boolean {
   const SQLITE_BUSY = 5;
-  return error instanceof Error && 'errcode' in error && (Number(error.errcode) & 0xff) === SQLITE_BUSY;
+  return (
+    error instanceof Error && 'errcode' in error && (Number(error.errcode) & 0xff) === SQLITE_BUSY
+  );
 }

@@ -4,11 +4,13 @@ import { renameSync, rmSync } from 'node:fs';
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
 import { SallyportError } from '../base/errors.ts';
 import { AUDIT_FLUSH_MS, LOG_ROWS_MAX } from '../base/limits.ts';
+import type { Address } from '../policy/address.ts';
+import type { Host } from '../policy/host.ts';
+import { ruleLabel, ruleText } from '../policy/reasons.ts';
 import { formatHostPort } from '../policy/resource.ts';
 import type { Outcome } from '../proxy/exchange.ts';
 import { inTransaction, openDatabase } from './database.ts';
 import { LOG_MIGRATIONS } from './migrations.ts';
-import { operation } from './operation.ts';
 
 /** A row as GET /network/log gives it. */
 export type LogRow = {
@@ -26,7 +28,7 @@ export type LogListing = { readonly blocked_hosts: LogRow[]; readonly allowed_ho
 
 type Delta = {
   readonly key: readonly [string, string, string, string, string, string];
-  readonly firstMs: number;
+  firstMs: number;
   lastMs: number;
   count: number;
 };
@@ -133,12 +135,13 @@ export class DecisionLog {
   #add(outcome: Outcome): void {
     const { sandbox, mode, verdict, time_ms: timeMs } = outcome;
     const host = formatHostPort(outcome.host, outcome.port);
-    const key = [sandbox, host, mode, verdict, ruleOf(outcome, host), reasonOf(outcome)] as const;
+    const key = [sandbox, host, mode, verdict, ruleOf(outcome), reasonOf(outcome)] as const;
     const name = JSON.stringify(key);
     const delta = this.#waiting.get(name);
     if (delta === undefined) {
       this.#waiting.set(name, { key, firstMs: timeMs, lastMs: timeMs, count: 1 });
     } else {
+      delta.firstMs = Math.min(delta.firstMs, timeMs);
       delta.lastMs = Math.max(delta.lastMs, timeMs);
       delta.count++;
     }
@@ -155,7 +158,7 @@ export class DecisionLog {
   }
 
   #count(): number {
-    return Number(this.#database.prepare('SELECT count(*) AS rows FROM log').get()?.['rows']);
+    return Number(this.#database.prepare('SELECT count(*) AS rows FROM log').get()?.rows);
   }
 
   /** A tenth at a time, so that a full log is not pruned at every flush. */
@@ -174,12 +177,10 @@ export class DecisionLog {
 }
 
 /** RULE names the rule that decided, on allowed rows too. */
-function ruleOf(outcome: Outcome, host: string): string {
-  const { verdict, rule, source } = outcome;
-  const id = rule === null ? null : `${source ?? 'local'}:${rule}`;
-  if (verdict === 'allow') return id ?? '';
-  if (id === null) return `no applicable policies for ${operation(host, 'tcp')}`;
-  return `denied: rule "${id}" matched ${operation(host, 'tcp')}`;
+function ruleOf({ verdict, deny_kind: kind, rule, host, port }: Outcome): string {
+  if (verdict === 'allow') return rule === null ? '' : ruleLabel(rule);
+  const question = { host: host as Host | Address, port, protocol: 'tcp' } as const;
+  return ruleText(kind === 'explicit' ? rule : null, question);
 }
 
 function reasonOf({ verdict, reason, code }: Outcome): string {
@@ -188,15 +189,15 @@ function reasonOf({ verdict, reason, code }: Outcome): string {
 }
 
 function rowOf(row: Record<string, SQLOutputValue>): LogRow {
-  const reason = String(row['reason']);
+  const reason = String(row.reason);
   return {
-    host: String(row['host']),
-    vm_name: String(row['sandbox']),
-    proxy_type: String(row['mode']),
-    rule: String(row['rule']),
+    host: String(row.host),
+    vm_name: String(row.sandbox),
+    proxy_type: String(row.mode),
+    rule: String(row.rule),
     ...(reason === '' ? {} : { reason }),
-    last_seen: new Date(Number(row['last_seen_ms'])).toISOString(),
-    since: new Date(Number(row['first_seen_ms'])).toISOString(),
-    count_since: Number(row['count']),
+    last_seen: new Date(Number(row.last_seen_ms)).toISOString(),
+    since: new Date(Number(row.first_seen_ms)).toISOString(),
+    count_since: Number(row.count),
   };
 }

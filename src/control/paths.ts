@@ -29,10 +29,10 @@ export type Env = Readonly<Record<string, string | undefined>>;
  *   passed over, as the XDG specification says.
  */
 export function resolvePaths(env: Env): Paths {
-  const home = absolute(env['HOME']) ?? homedir();
-  const state = join(absolute(env['XDG_STATE_HOME']) ?? join(home, '.local', 'state'), 'sallyport');
-  const config = join(absolute(env['XDG_CONFIG_HOME']) ?? join(home, '.config'), 'sallyport');
-  const runtimeHome = absolute(env['XDG_RUNTIME_DIR']);
+  const home = absolute(env.HOME) ?? homedir();
+  const state = join(absolute(env.XDG_STATE_HOME) ?? join(home, '.local', 'state'), 'sallyport');
+  const config = join(absolute(env.XDG_CONFIG_HOME) ?? join(home, '.config'), 'sallyport');
+  const runtimeHome = absolute(env.XDG_RUNTIME_DIR);
   // The name of the socket carries the state it belongs to: instances may share a runtime folder.
   const name = `${createHash('sha256').update(state).digest('hex').slice(0, 16)}.sock`;
   const wanted = runtimeHome === undefined ? state : join(runtimeHome, 'sallyport');

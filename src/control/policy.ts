@@ -5,7 +5,7 @@ import type { Clock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
 import { POLICY_CHANGES_WAITING_MAX, RULES_MAX } from '../base/limits.ts';
 import { isPreset, PRESET_NAMES, type PresetName, presetRules } from '../policy/presets.ts';
-import { parseResources, type Resource } from '../policy/resource.ts';
+import { checkForDecision, parseResources, type Resource } from '../policy/resource.ts';
 import { type Decision, GLOBAL_SCOPE, type Protocol, type Rule } from '../policy/rule.ts';
 import { Draft, type RuleSet } from './draft.ts';
 import type { Store, StoredRule } from './store.ts';
@@ -107,7 +107,11 @@ export class PolicyService<Prepared = unknown> {
    *   SALLYPORT_NOT_FOUND for a sandbox, SALLYPORT_PUBLISH_TIMEOUT
    */
   async add(wanted: readonly NewRule[]): Promise<StoredRule[]> {
-    const parsed = wanted.map((rule) => ({ ...rule, parsed: parseAll(rule.resources) }));
+    const parsed = wanted.map((rule) => {
+      const resources = parseAll(rule.resources);
+      checkForDecision(rule.decision, resources);
+      return { rule, resources };
+    });
     let added: StoredRule[] = [];
     await this.#enqueue((draft) => {
       if (draft.preset === null) throw uninitialized();
@@ -117,7 +121,7 @@ export class PolicyService<Prepared = unknown> {
           `the policy would have ${draft.count + parsed.length} rules; at most ${RULES_MAX} are possible`,
         );
       }
-      added = parsed.map((rule) => this.#ruleOf(rule, rule.parsed));
+      added = parsed.map(({ rule, resources }) => this.#ruleOf(rule, resources));
       for (const rule of added) draft.put(rule);
     });
     return added;
@@ -143,7 +147,8 @@ export class PolicyService<Prepared = unknown> {
       if (draft.preset === null) throw uninitialized();
       const scope = this.#scopeOf(selector.sandbox);
       const candidates = id === undefined ? null : [this.#byId(draft, id, selector.sandbox)];
-      removed = texts === null ? whole(candidates ?? []) : matching(draft, scope, texts, candidates);
+      removed =
+        texts === null ? whole(candidates ?? []) : matching(draft, scope, texts, candidates);
       for (const removal of removed) takeOut(draft, removal);
     });
     return removed;
@@ -245,9 +250,7 @@ export class PolicyService<Prepared = unknown> {
     }
     const done = Promise.withResolvers<void>();
     this.#waiting.push({ apply, done });
-    this.#running ??= this.#run().finally(() => {
-      this.#running = null;
-    });
+    this.#running ??= this.#run();
     return done.promise;
   }
 
@@ -263,6 +266,7 @@ export class PolicyService<Prepared = unknown> {
         for (const work of batch) await this.#publish([work], false);
       }
     }
+    this.#running = null; // In the same turn as the look above: no change is left lying.
   }
 
   /** @throws only if `retry`, and then nothing has happened and nobody has been answered. */
@@ -320,9 +324,7 @@ function uninitialized(): SallyportError {
 }
 
 function parseAll(lists: readonly string[]): readonly Resource[] {
-  const unique = new Map<string, Resource>();
-  for (const resource of parseResources(lists.join(','))) unique.set(resource.text, resource);
-  return [...unique.values()];
+  return parseResources(lists.join(','));
 }
 
 function protocolsOf(

@@ -1,23 +1,21 @@
 // /daemon: is it there, what is it doing, how much does it log, and end it.
 import { z } from 'zod';
-import { FAILURES, type Application } from './routes.ts';
-import {
-  HealthAnswer,
-  LogLevelBody,
-  LogLevelChange,
-  StatusAnswer,
-  StopBody,
-} from './schemas.ts';
+import { type Application, FAILURES } from './routes.ts';
+import { HealthAnswer, LogLevelBody, LogLevelChange, StatusAnswer, StopBody } from './schemas.ts';
 import type { Services } from './services.ts';
 
 const API_VERSION = '1.0.0';
 
 export function addDaemonRoutes(app: Application, services: Services): void {
-  app.get('/daemon/health', { schema: { response: { 200: HealthAnswer, ...FAILURES } } }, async () => {
-    const { version } = services.status();
-    const status = 'ok' as const;
-    return { status, api_version: API_VERSION, release: version, revision: '', version };
-  });
+  app.get(
+    '/daemon/health',
+    { schema: { response: { 200: HealthAnswer, ...FAILURES } } },
+    async () => {
+      const { version } = services.status();
+      const status = 'ok' as const;
+      return { status, api_version: API_VERSION, release: version, revision: '', version };
+    },
+  );
 
   const Info = z.object({ api_socket: z.string(), docker_socket: z.string() });
   app.get('/daemon/info', { schema: { response: { 200: Info, ...FAILURES } } }, async () => ({
@@ -25,12 +23,16 @@ export function addDaemonRoutes(app: Application, services: Services): void {
     docker_socket: '',
   }));
 
-  app.get('/daemon/status', { schema: { response: { 200: StatusAnswer, ...FAILURES } } }, async () =>
-    services.status(),
+  app.get(
+    '/daemon/status',
+    { schema: { response: { 200: StatusAnswer, ...FAILURES } } },
+    async () => services.status(),
   );
 
-  app.get('/daemon/loglevel', { schema: { response: { 200: LogLevelBody, ...FAILURES } } }, async () =>
-    services.logLevels(),
+  app.get(
+    '/daemon/loglevel',
+    { schema: { response: { 200: LogLevelBody, ...FAILURES } } },
+    async () => services.logLevels(),
   );
 
   app.post(

@@ -1,6 +1,7 @@
 // /network/log: what the sandboxes reached for, summed up, and live.
-import { LogAnswer, LogQuery } from './schemas.ts';
+
 import { type Application, FAILURES } from './routes.ts';
+import { LogAnswer, LogQuery } from './schemas.ts';
 import type { Services } from './services.ts';
 
 export function addLogRoutes(app: Application, { log, followers, sandboxes }: Services): void {

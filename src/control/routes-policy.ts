@@ -3,6 +3,7 @@
 import { Readable } from 'node:stream';
 import { z } from 'zod';
 import { PRESET_NAMES } from '../policy/presets.ts';
+import { GLOBAL_SCOPE } from '../policy/rule.ts';
 import { checkTarget } from './check.ts';
 import { listRule, listRules, type RuleListing, scopeName } from './listing.ts';
 import type { NewRule } from './policy.ts';
@@ -24,7 +25,6 @@ import {
   type SetupStatus,
 } from './schemas.ts';
 import type { Services } from './services.ts';
-import { GLOBAL_SCOPE } from '../policy/rule.ts';
 
 const LISTINGS_PER_CHUNK = 500;
 

@@ -1,11 +1,11 @@
 // /sandbox: who may use the proxy. A token leaves in the one answer that made it.
 import { z } from 'zod';
-import { FAILURES, type Application } from './routes.ts';
+import { type Application, FAILURES } from './routes.ts';
 import { formatListen, type Issued, proxyUrl } from './sandboxes.ts';
 import {
   SandboxBody,
-  SandboxIssued,
   type SandboxIssue,
+  SandboxIssued,
   type SandboxListing,
   SandboxName,
   SandboxToAdd,

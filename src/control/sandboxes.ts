@@ -157,7 +157,11 @@ export class Sandboxes implements ScopeNames {
     return mine;
   }
 
-  #checked(wanted: NewSandbox): { name: string; listen: Listen | null; sourceAddress: string | null } {
+  #checked(wanted: NewSandbox): {
+    name: string;
+    listen: Listen | null;
+    sourceAddress: string | null;
+  } {
     const { name } = wanted;
     if (name.length > SANDBOX_NAME_BYTES_MAX || !NAME.test(name)) {
       throw invalid(`"${name}" is no sandbox name: 1 to 63 of a-z, 0-9 and -, no - at either end`);
@@ -172,7 +176,11 @@ export class Sandboxes implements ScopeNames {
       if (sourceAddress !== null && other.sourceAddress === sourceAddress) {
         throw conflict(`sandbox "${other.name}" has the source address ${sourceAddress}`);
       }
-      if (listen !== null && other.listen !== null && formatListen(other.listen) === formatListen(listen)) {
+      if (
+        listen !== null &&
+        other.listen !== null &&
+        formatListen(other.listen) === formatListen(listen)
+      ) {
         throw conflict(`sandbox "${other.name}" listens on ${formatListen(listen)}`);
       }
     }
@@ -187,7 +195,9 @@ export class Sandboxes implements ScopeNames {
     if (unix === undefined) return null;
     if (!isAbsolute(unix) || unix.includes('\0')) throw invalid(`"${unix}" is no absolute path`);
     if (Buffer.byteLength(unix) > API_SOCKET_PATH_BYTES_MAX) {
-      throw invalid(`the path has more than ${API_SOCKET_PATH_BYTES_MAX} bytes, the most a socket can have`);
+      throw invalid(
+        `the path has more than ${API_SOCKET_PATH_BYTES_MAX} bytes, the most a socket can have`,
+      );
     }
     // A socket there is taken to be left over, and replaced; nothing else is ever touched.
     const there = lstatSync(unix, { throwIfNoEntry: false });
@@ -209,14 +219,18 @@ export function parseListen(text: string, portMin: number): { host: string; port
   const port = Number(parts?.[3] ?? -1);
   const address = host === 'localhost' ? '127.0.0.1' : parseAddress(host);
   if (!address || port < portMin || port > 65_535) {
-    throw invalid(`"${text}" is no HOST:PORT of this machine, such as 127.0.0.1:3128 or [::1]:3128`);
+    throw invalid(
+      `"${text}" is no HOST:PORT of this machine, such as 127.0.0.1:3128 or [::1]:3128`,
+    );
   }
   return { host: address, port };
 }
 
 export function formatListen(listen: Listen): string {
   if (listen.kind === 'unix') return listen.path;
-  return listen.host.includes(':') ? `[${listen.host}]:${listen.port}` : `${listen.host}:${listen.port}`;
+  return listen.host.includes(':')
+    ? `[${listen.host}]:${listen.port}`
+    : `${listen.host}:${listen.port}`;
 }
 
 /**

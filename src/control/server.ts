@@ -61,7 +61,9 @@ export async function buildServer(services: Services, access: Access): Promise<F
   app.setNotFoundHandler((request, reply) => {
     const message = `there is no ${request.method} ${request.url.split('?', 1)[0]}`;
     const error = new SallyportError('SALLYPORT_NOT_FOUND', message);
-    return reply.code(404).send({ ...error.toJSON(), hint: 'The control API is described at /openapi.json.' });
+    return reply
+      .code(404)
+      .send({ ...error.toJSON(), hint: 'The control API is described at /openapi.json.' });
   });
   app.addHook('onRequest', async (request) => authorize(request, access));
   await app.register(swagger, {
@@ -95,7 +97,8 @@ function authorize(request: FastifyRequest, access: Access): void {
   }
   const sent = /^bearer (.+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? '';
   const same = timingSafeEqual(Buffer.from(sha256(sent)), Buffer.from(sha256(access.token)));
-  if (!same) throw new SallyportError('SALLYPORT_UNAUTHORIZED', 'the API token is missing or wrong');
+  if (!same)
+    throw new SallyportError('SALLYPORT_UNAUTHORIZED', 'the API token is missing or wrong');
 }
 
 /** Everything that goes wrong becomes one of ours; what we did not expect tells nothing of itself. */
@@ -119,5 +122,8 @@ function errorOf(error: unknown, request: FastifyRequest): SallyportError {
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
     return new SallyportError('SALLYPORT_REQUEST_INVALID', message);
   }
-  return new SallyportError('SALLYPORT_INTERNAL', `${request.method} ${request.routeOptions.url} failed`);
+  return new SallyportError(
+    'SALLYPORT_INTERNAL',
+    `${request.method} ${request.routeOptions.url} failed`,
+  );
 }

@@ -1,5 +1,6 @@
 // What the routes of the control API work with; daemon.ts builds one, tests build their own.
 import type { Matcher } from '../policy/decision.ts';
+import type { AddressGuard } from '../policy/judge.ts';
 import type { Listen } from '../workers/messages.ts';
 import type { Followers } from './follow.ts';
 import type { DecisionLog } from './log.ts';
@@ -36,7 +37,7 @@ export type Services = {
   readonly sandboxes: Sandboxes;
   /** The daemon's own lane. */
   readonly matcher: Matcher;
-  readonly addressGuard: 'strict' | 'docker';
+  readonly addressGuard: AddressGuard;
   readonly log: DecisionLog;
   readonly followers: Followers;
   /** The shared proxy listener, with the port in use. */

@@ -83,12 +83,12 @@ export class Store {
       .prepare(`SELECT max((SELECT coalesce(max(position), 0) FROM rules),
                   (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'rules')) AS last`)
       .get();
-    return Number(row?.['last'] ?? 0) + 1;
+    return Number(row?.last ?? 0) + 1;
   }
 
   preset(): string | null {
     const row = this.#database.prepare("SELECT value FROM settings WHERE key = 'preset'").get();
-    return row === undefined ? null : String(row['value']);
+    return row === undefined ? null : String(row.value);
   }
 
   change(change: StoreChange): void {
@@ -96,7 +96,9 @@ export class Store {
     inTransaction(this.#database, () => {
       const drop = this.#database.prepare('DELETE FROM rules WHERE id = ?');
       for (const id of remove) drop.run(id);
-      const insert = this.#database.prepare('INSERT INTO rules VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)');
+      const insert = this.#database.prepare(
+        'INSERT INTO rules VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+      );
       for (const rule of add) insert.run(...columnsOf(rule));
       if (preset === null) this.#database.exec("DELETE FROM settings WHERE key = 'preset'");
       else if (preset !== undefined) this.#set('preset', preset);
@@ -128,26 +130,28 @@ export class Store {
 
   #set(key: string, value: string): void {
     this.#database
-      .prepare('INSERT INTO settings VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value')
+      .prepare(
+        'INSERT INTO settings VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value',
+      )
       .run(key, value);
   }
 
   #ruleOf(row: Row): StoredRule {
     try {
       return {
-        position: Number(row['position']),
-        id: String(row['id']),
-        name: String(row['name']),
-        scope: Number(row['scope']),
-        source: String(row['source']) as Source,
-        decision: String(row['decision']) as Decision,
-        protocols: String(row['protocols']).split(',') as Protocol[],
-        resources: parseResources(String(row['resources'])),
-        createdVia: String(row['created_via']) as CreatedVia,
-        createdAtMs: Number(row['created_at_ms']),
+        position: Number(row.position),
+        id: String(row.id),
+        name: String(row.name),
+        scope: Number(row.scope),
+        source: String(row.source) as Source,
+        decision: String(row.decision) as Decision,
+        protocols: String(row.protocols).split(',') as Protocol[],
+        resources: parseResources(String(row.resources)),
+        createdVia: String(row.created_via) as CreatedVia,
+        createdAtMs: Number(row.created_at_ms),
       };
     } catch (error) {
-      throw corrupt(this.#path, `rule ${String(row['id'])} cannot be read`, error);
+      throw corrupt(this.#path, `rule ${String(row.id)} cannot be read`, error);
     }
   }
 }
@@ -171,11 +175,11 @@ function columnsOf(rule: StoredRule): (string | number)[] {
 function sandboxOf(row: Row): StoredSandbox {
   const { listen, source_address: sourceAddress } = row;
   return {
-    number: Number(row['number']),
-    name: String(row['name']),
-    tokenSha256: String(row['token_sha256']),
+    number: Number(row.number),
+    name: String(row.name),
+    tokenSha256: String(row.token_sha256),
     listen: typeof listen === 'string' ? (JSON.parse(listen) as Listen) : null,
     sourceAddress: typeof sourceAddress === 'string' ? sourceAddress : null,
-    createdAtMs: Number(row['created_at_ms']),
+    createdAtMs: Number(row.created_at_ms),
   };
 }

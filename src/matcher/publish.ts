@@ -40,7 +40,12 @@ export type Publication = {
   readonly commitMs: number;
 };
 
-export type PublisherOptions = { readonly clock?: Clock; readonly waitMs?: number };
+export type PublisherOptions = {
+  readonly clock?: Clock;
+  readonly waitMs?: number;
+  /** Start of the name hashes, 32 bits; random unless a test needs one. */
+  readonly seed?: number;
+};
 
 /** A lane that was inside a match when the images were switched. */
 type Straggler = { readonly lane: number; readonly epoch: number };
@@ -53,15 +58,17 @@ export class Publisher {
   readonly #clock: Clock;
   readonly #waitMs: number;
   readonly #words: Int32Array;
-  readonly #seed = randomInt(2 ** 32);
+  readonly #seed: number;
   #active = { base: IMAGES_BASE, end: IMAGES_BASE };
   #sequence = 0;
   #generation = 0;
   #stragglers: Straggler[] = [];
   #scratch: Scratch | null = null;
+  readonly #committed = new WeakSet<CompiledImage>();
   #turn: Promise<unknown> = Promise.resolve();
 
-  private constructor(clock: Clock, waitMs: number) {
+  private constructor(clock: Clock, waitMs: number, seed: number) {
+    this.#seed = seed;
     this.memory = createMemory();
     this.module = loadModule();
     this.#clock = clock;
@@ -70,11 +77,13 @@ export class Publisher {
   }
 
   /** A publisher with a memory of its own, in which nothing is published: every answer is deny. */
-  static async create({
-    clock = systemClock,
-    waitMs = PUBLISH_WAIT_MS_MAX,
-  }: PublisherOptions = {}): Promise<Publisher> {
-    return new Publisher(clock, waitMs);
+  static async create(options: PublisherOptions = {}): Promise<Publisher> {
+    const {
+      clock = systemClock,
+      waitMs = PUBLISH_WAIT_MS_MAX,
+      seed = randomInt(2 ** 32),
+    } = options;
+    return new Publisher(clock, waitMs, seed);
   }
 
   /** Of the policy in force; 0 before the first. */
@@ -123,10 +132,14 @@ export class Publisher {
 
   async #commit({ image, scratch, compileMs }: Prepared): Promise<Publication> {
     const startMs = this.#clock.monotonicMs();
+    if (this.#committed.has(image)) {
+      throw new SallyportError('SALLYPORT_INTERNAL', 'a prepared policy is committed once');
+    }
     await this.#settle();
     const base = this.#placeFor(image.bytes);
     growTo(this.memory, base + image.bytes);
     this.#write(image, base, this.#generation + 1);
+    this.#committed.add(image);
     this.#scratch = scratch;
     this.#active = { base, end: base + image.bytes };
     this.#generation += 1;

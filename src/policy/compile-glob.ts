@@ -41,7 +41,7 @@ function classBits(pattern: string, start: number, end: number): Uint8Array {
   let i = negated ? start + 1 : start;
   if (i >= end) throw invalid(pattern);
   while (i < end) {
-    const isRange = pattern[i + 1] === '-' && i + 2 < end;
+    const isRange = i + 2 < end && /^[^-]-[^-]/.test(pattern.slice(i, i + 3));
     const last = isRange ? i + 2 : i;
     if (!setBits(bits, pattern.charCodeAt(i), pattern.charCodeAt(last))) throw invalid(pattern);
     i = last + 1;

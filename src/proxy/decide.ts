@@ -124,6 +124,8 @@ function forbidden({ host, port }: Question, why: string, entry: Entry): Sallypo
   const reason = `resolved-address: ${formatHostPort(host, port)} leads to ${why}`;
   entry.draft.verdict = 'deny';
   entry.draft.deny_kind = 'implicit';
+  entry.draft.rule = null; // The rule that allowed the name is not the one that refuses.
+  entry.draft.source = null;
   entry.draft.reason = reason;
   return new SallyportError('SALLYPORT_ADDRESS_FORBIDDEN', reason);
 }

@@ -51,7 +51,7 @@ export class Registry {
       throw new SallyportError('SALLYPORT_SANDBOX_UNKNOWN', 'this listener has no sandbox any more');
     }
     if (authorization !== null) return this.#byToken(authorization);
-    const bySource = this.#bySource.get(origin.remoteAddress);
+    const bySource = this.#bySource.size > 0 ? this.#bySource.get(origin.remoteAddress) : undefined;
     if (bySource !== undefined) return bySource;
     if (origin.loopback && this.#default !== null) return this.#default;
     throw new SallyportError('SALLYPORT_SANDBOX_UNKNOWN', 'the proxy does not know this client');

@@ -155,7 +155,7 @@ function fail(received: Received, entry: Entry, error: unknown, services: Servic
   entry.draft.code = known.code;
   entry.draft.reason ??= known.message;
   if (reply.started) {
-    connection.socket.destroy(); // The client must see that the answer is cut short.
+    reply.cut();
     return;
   }
   if (head.method === 'CONNECT' || !connection.contentDone) reply.closes = true;

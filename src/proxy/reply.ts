@@ -2,6 +2,7 @@
 // what the client can take (HTTP/1.0 gets no chunks) and nothing of where the answer comes from.
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
+import { reset } from './reset.ts';
 
 /** What of the request shapes the answer. */
 export type Asked = {
@@ -120,6 +121,13 @@ export class Reply {
     this.#head = null;
     if (rest !== '') this.#socket.write(rest, 'latin1');
     return whole;
+  }
+
+  /** Ends the connection so that the client sees the answer is not whole. */
+  cut(): void {
+    this.closes = true;
+    if (this.#framing === 'close') reset(this.#socket);
+    else this.#socket.destroy();
   }
 
   #flush(): void {

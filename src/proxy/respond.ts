@@ -2,6 +2,8 @@
 // and agents, and as application/problem+json (RFC 9457) for programs that ask for it.
 import { STATUS_CODES } from 'node:http';
 import type { Code, SallyportError } from '../base/errors.ts';
+import { ruleLabel } from '../policy/reasons.ts';
+import { formatHostPort } from '../policy/resource.ts';
 import type { Outcome } from './exchange.ts';
 import type { Reply } from './reply.ts';
 
@@ -62,13 +64,13 @@ function text(error: SallyportError, facts: Facts): string {
   if (!isPolicyRefusal(error.code)) {
     return `Sallyport: ${error.message}\n  code: ${error.code}\n  hint: ${error.hint}\n`;
   }
-  const lines = [`Blocked by network policy: domain ${authority(facts)}`];
+  const lines = [`Blocked by network policy: domain ${formatHostPort(facts.host, facts.port)}`];
   if (error.code === 'SALLYPORT_ADDRESS_FORBIDDEN') {
     lines.push(`  detail: ${error.message}`);
   } else if (facts.rule === null) {
     lines.push('  detail: no matching allow rule — blocked by default deny policy');
   } else {
-    lines.push(`  rule:   "${ruleName(facts)}" (domain, deny)`);
+    lines.push(`  rule:   "${ruleLabel(facts.rule)}" (domain, deny)`);
     lines.push(`  origin: ${ORIGINS[facts.source ?? 'local']}`);
     lines.push(`  detail: ${facts.reason ?? 'Denied by local rule'}`);
   }
@@ -99,12 +101,4 @@ function prefersJson(accept: string): boolean {
   const json = accept.search(/application\/(problem\+)?json/i);
   const other = accept.search(/text\/(plain|html)/i);
   return json >= 0 && (other < 0 || json < other);
-}
-
-function ruleName({ rule, source }: Facts): string {
-  return source === 'local' && rule !== null && /^[0-9a-f-]{36}$/.test(rule) ? `local:${rule}` : `${rule}`;
-}
-
-function authority({ host, port }: Facts): string {
-  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }

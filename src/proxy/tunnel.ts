@@ -10,6 +10,7 @@ import {
   TUNNEL_READ_BYTES_MIN,
   TUNNEL_WATCH_MS,
 } from '../base/limits.ts';
+import { reset } from './reset.ts';
 
 /** What passed, kept up to date while the tunnel lives. */
 export type Passage = { up: number; down: number; lastMs: number };
@@ -97,8 +98,8 @@ export function splice(
   let open = 2;
   const fail = (error: Error): void => {
     failure ??= error;
-    client.destroy();
-    upstream.destroy();
+    reset(client);
+    reset(upstream);
   };
   const closed = (): void => {
     if (--open > 0) return void (client.destroyed ? upstream : client).destroySoon();

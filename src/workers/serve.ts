@@ -144,7 +144,9 @@ class Worker {
       socket.destroy();
       return;
     }
-    const connection = new Connection(socket, originOf(socket, listener), this.#pipeline, this.#tick);
+    const onLoopback = isLoopback(this.#task.settings.listen.host);
+    const origin = new SocketOrigin(socket, listener, onLoopback);
+    const connection = new Connection(socket, origin, this.#pipeline, this.#tick);
     this.#connections.add(connection);
     socket.once('close', () => {
       this.#connections.delete(connection);
@@ -202,10 +204,29 @@ function settingsOf(settings: ServeSettings): ProxySettings {
   return { addressGuard, via, forwardedFor, isOwn };
 }
 
-function originOf(socket: Socket, listener: string | null): Origin {
-  const remoteAddress = parseAddress(socket.remoteAddress ?? '') ?? '';
-  const loopback = remoteAddress.startsWith('127.') || remoteAddress === '::1';
-  return { listener, remoteAddress, loopback };
+/** Asks the kernel for the peer only when a rule of identification needs it: a system call each. */
+class SocketOrigin implements Origin {
+  readonly listener: string | null;
+  readonly #socket: Socket;
+  readonly #onLoopback: boolean;
+
+  constructor(socket: Socket, listener: string | null, onLoopback: boolean) {
+    this.listener = listener;
+    this.#socket = socket;
+    this.#onLoopback = onLoopback;
+  }
+
+  get remoteAddress(): string {
+    return parseAddress(this.#socket.remoteAddress ?? '') ?? '';
+  }
+
+  get loopback(): boolean {
+    return this.#onLoopback || isLoopback(this.remoteAddress);
+  }
+}
+
+function isLoopback(host: string): boolean {
+  return host.startsWith('127.') || host === '::1';
 }
 
 /** A socket file that a killed daemon left would make listen fail with EADDRINUSE. */

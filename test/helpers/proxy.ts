@@ -12,7 +12,7 @@ import type { Outcome, ProxySettings } from '../../src/proxy/exchange.ts';
 import { Registry } from '../../src/proxy/identify.ts';
 import { createPipeline } from '../../src/proxy/pipeline.ts';
 import { Recorder } from '../../src/proxy/record.ts';
-import { askerOf, Resolver } from '../../src/proxy/resolve.ts';
+import { type Ask, askerOf, Resolver } from '../../src/proxy/resolve.ts';
 import { Upstreams } from '../../src/proxy/route.ts';
 import { createInflight, Inflight } from '../../src/workers/inflight.ts';
 
@@ -28,17 +28,22 @@ export type TestProxy = {
 };
 
 type Options = {
-  readonly rules?: readonly [Decision, string][];
+  readonly rules?: readonly Pair[];
   readonly settings?: Partial<ProxySettings>;
   /** Addresses to answer for names, in place of a name server. */
   readonly names?: Readonly<Record<string, readonly string[]>>;
+  /** Answers for names that the test decides when to give; comes before `names`. */
+  readonly ask?: Ask;
   readonly defaultSandbox?: string | null;
 };
 
-/** A rule per pair, ids `r0`, `r1`, ... in order. */
-export function rulesOf(pairs: readonly [Decision, string][]): Rule[] {
-  return pairs.map(([decision, resources], index) => ({
-    id: `r${index}`,
+/** What is decided for which resources, and the rule's id. */
+type Pair = readonly [decision: Decision, resources: string, id?: string];
+
+/** A rule per pair, ids `r0`, `r1`, ... in order unless given. */
+export function rulesOf(pairs: readonly Pair[]): Rule[] {
+  return pairs.map(([decision, resources, id], index) => ({
+    id: id ?? `r${index}`,
     source: 'local',
     decision,
     scope: 0,
@@ -73,7 +78,7 @@ export async function startProxy(options: Options = {}): Promise<TestProxy> {
   const tick = { nowMs: systemClock.monotonicMs() };
   const pipeline = createPipeline({
     matcher: referenceMatcher(rulesOf(options.rules ?? [])),
-    resolver: resolverOf(options.names),
+    resolver: options.ask === undefined ? resolverOf(options.names) : new Resolver(systemClock, options.ask),
     current: { registry: new Registry([box], defaultSandbox), settings },
     vetted: new WeakMap(),
     recorder,

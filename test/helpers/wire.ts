@@ -1,7 +1,7 @@
 // A client that says exactly the bytes it is told and shows exactly the bytes it gets; and origins
 // that are as plain. Every wait is for something that happens, and has a bound.
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, request, type Server as HttpServer } from 'node:http';
+import { createServer, type RequestListener, type Server as HttpServer } from 'node:http';
 import {
   type AddressInfo,
   connect as connectSocket,
@@ -9,6 +9,9 @@ import {
   type Server,
   type Socket,
 } from 'node:net';
+
+import type { Outcome } from '../../src/proxy/exchange.ts';
+import type { TestProxy } from './proxy.ts';
 
 const WAIT_MS_MAX = 20_000;
 
@@ -86,7 +89,9 @@ export class Wire {
 
   /** Resolves when the connection is gone, cleanly or not. */
   async closed(): Promise<void> {
-    if (!this.socket.closed) await within('close', once(this.socket, 'close'));
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.socket.once('close', () => resolve());
+    if (!this.socket.closed) await within('close', promise);
   }
 
   take(count: number): string {
@@ -136,7 +141,7 @@ export async function tcpOrigin(serve: (socket: Socket) => void, host?: string):
 
 /** An HTTP server of node:http. */
 export async function httpOrigin(
-  listener: (request: IncomingMessage, response: import('node:http').ServerResponse) => void,
+  listener: RequestListener,
 ): Promise<Origin & { readonly server: HttpServer }> {
   const server = createServer({ keepAlive: true }, listener);
   return Object.assign(await origin(server, server, () => {}), { server });
@@ -180,4 +185,12 @@ export function connectTo(authority: string, fields = ''): string {
   return `CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n${fields}\r\n`;
 }
 
-export { request };
+
+/** The outcome with this number, in the order of their ends; waits until it is there. */
+export async function outcomeAt(proxy: TestProxy, index: number): Promise<Outcome> {
+  for (;;) {
+    const outcome = proxy.outcomes[index];
+    if (outcome !== undefined) return outcome;
+    await within(`outcome ${index}`, proxy.nextOutcome());
+  }
+}

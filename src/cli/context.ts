@@ -1,0 +1,83 @@
+// What every command works with: where it writes, whether a person is there, and the daemon, which
+// is started when a command needs it and none runs.
+import { SallyportError } from '../base/errors.ts';
+import { ControlClient } from '../control/client.ts';
+import { type Env, type Paths, resolvePaths } from '../control/paths.ts';
+import { spawnDaemon } from '../control/spawn.ts';
+
+export type Context = {
+  /** `sallyport` or `sbx`: how the user calls us. */
+  readonly program: string;
+  readonly version: string;
+  readonly env: Env;
+  readonly paths: Paths;
+  /** Whether a person can be asked. */
+  readonly interactive: boolean;
+  /** Columns to wrap at; 0 when the output is no terminal. */
+  readonly columns: number;
+  /** The arguments that run this program again: its launcher. */
+  readonly launcher: string;
+  readonly out: (text: string) => void;
+  readonly err: (text: string) => void;
+  /** Ends the command with this code once its output is written. */
+  readonly exitWith: (code: number) => void;
+};
+
+export type Streams = Pick<Context, 'program' | 'version' | 'env' | 'interactive' | 'columns' | 'launcher' | 'out' | 'err' | 'exitWith'>;
+
+export function createContext(streams: Streams): Context {
+  return { ...streams, paths: resolvePaths(streams.env) };
+}
+
+/**
+ * Runs `use` with the control API; starts a daemon first when none runs.
+ *
+ * @throws what the daemon answers, or what kept it from starting.
+ */
+export async function withDaemon<T>(
+  context: Context,
+  use: (client: ControlClient) => Promise<T>,
+  start: 'start' | 'must-run' = 'start',
+): Promise<T> {
+  const client = new ControlClient(context.paths.socket);
+  try {
+    if (!(await isRunning(client))) {
+      if (start === 'must-run') {
+        throw new SallyportError('SALLYPORT_DAEMON_UNREACHABLE', 'the daemon is not running');
+      }
+      await startDetached(context, []);
+    }
+    return await use(client);
+  } finally {
+    await client.close();
+  }
+}
+
+/** Starts the daemon in the background. @returns its status, or null when one ran already. */
+export async function startDetached(
+  { env, paths, launcher }: Context,
+  args: readonly string[],
+): Promise<{ listen: string; workers: number; pid: number } | null> {
+  const word = await spawnDaemon({
+    command: process.execPath,
+    args: [launcher, 'daemon', 'start', '--log-to-file', ...args],
+    env,
+    paths,
+  });
+  return word.type === 'ready' ? word.status : null;
+}
+
+export async function isRunning(client: ControlClient): Promise<boolean> {
+  try {
+    await client.get('/daemon/health');
+    return true;
+  } catch (error) {
+    if (error instanceof SallyportError && error.code === 'SALLYPORT_DAEMON_UNREACHABLE') return false;
+    throw error;
+  }
+}
+
+/** One JSON document, as `--json` prints it. */
+export function printJson({ out }: Context, value: unknown): void {
+  out(`${JSON.stringify(value, null, 2)}\n`);
+}

@@ -1,0 +1,219 @@
+// `daemon start|stop|restart|status|log-level`.
+import { readFileSync } from 'node:fs';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { SallyportError } from '../base/errors.ts';
+import { DRAIN_TIMEOUT_MS, WORKERS_MAX } from '../base/limits.ts';
+import { ControlClient } from '../control/client.ts';
+import { type DaemonOptions, runDaemon } from '../control/daemon.ts';
+import { waitUntilStopped } from '../control/spawn.ts';
+import { PRESET_NAMES } from '../policy/presets.ts';
+import { type Context, isRunning, printJson, startDetached, withDaemon } from './context.ts';
+
+/** How long a command waits for a daemon to drain and end. */
+export const STOP_WAIT_MS = DRAIN_TIMEOUT_MS + 10_000;
+
+type StartOptions = {
+  readonly detach?: boolean;
+  readonly logToFile?: boolean;
+  readonly policy?: string;
+  readonly listen?: string;
+  readonly workers?: number;
+  readonly defaultSandbox?: string;
+  readonly drainTimeout?: number;
+  readonly addressGuard?: 'strict' | 'docker';
+  readonly via?: boolean;
+  readonly forwardedFor?: boolean;
+  readonly dnsServer?: string[];
+  readonly logLevel?: 'debug' | 'info' | 'warn' | 'error';
+  readonly apiListen?: string;
+  readonly apiTokenFile?: string;
+};
+
+export function addDaemonCommands(program: Command, context: Context): void {
+  const daemon = program.command('daemon').description('run and look after the proxy');
+  withStartOptions(daemon.command('start'))
+    .description('start the proxy; in the foreground unless --detach is given')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ sallyport daemon start -d --policy balanced --listen 127.0.0.1:3128
+  $ sallyport daemon start --default-sandbox dev      loopback clients need no token
+`,
+    )
+    .action((options: StartOptions, command: Command) =>
+      options.detach ? startInBackground(context, forwardedArgs(command)) : startHere(context, options),
+    );
+  daemon
+    .command('stop')
+    .description('let what runs finish, then end')
+    .option('--drain-timeout <duration>', 'how long to let it, such as 30s', duration)
+    .action((options: { drainTimeout?: number }) => stop(context, options.drainTimeout));
+  withStartOptions(daemon.command('restart'))
+    .description('stop, then start in the background with these options')
+    .action(async (_: StartOptions, command: Command) => {
+      await stop(context, undefined);
+      await startInBackground(context, forwardedArgs(command));
+    });
+  daemon
+    .command('status')
+    .description('is it running, where, and with what')
+    .option('--json', 'print JSON')
+    .action((options: { json?: boolean }) => status(context, options.json === true));
+  addLogLevel(daemon, context);
+}
+
+function withStartOptions(command: Command): Command {
+  return command
+    .option('-d, --detach', 'in the background; returns when the port accepts')
+    .addOption(new Option('--log-to-file').hideHelp())
+    .addOption(new Option('--policy <preset>', 'choose this policy if none was chosen').choices([...PRESET_NAMES]))
+    .option('--listen <host:port>', 'where the proxy listens (default 127.0.0.1:3128; port 0 for any)')
+    .option('--workers <n>', 'worker threads (default: the number of cores)', workers)
+    .option('--default-sandbox <name>', 'take unauthenticated loopback clients for this sandbox')
+    .option('--drain-timeout <duration>', 'how long a stop waits for what runs, such as 30s', duration)
+    .addOption(new Option('--address-guard <guard>', 'strict, or as loose as sbx').choices(['strict', 'docker']))
+    .option('--via', 'add a Via field')
+    .option('--forwarded-for', 'add an X-Forwarded-For field')
+    .option('--dns-server <ip[:port]>', 'ask this name server (repeatable)', (one, all: string[] = []) => [...all, one])
+    .addOption(new Option('--log-level <level>', 'how much to log').choices(['debug', 'info', 'warn', 'error']))
+    .option('--api-listen <host:port>', 'the control API over TCP too; needs --api-token-file')
+    .option('--api-token-file <file>', 'file with the bearer token for it');
+}
+
+/** The words behind `start`, as given, for the process in the background; it need not detach again. */
+function forwardedArgs(command: Command): string[] {
+  const words: string[] = [];
+  for (const option of command.options) {
+    const key = option.attributeName();
+    const raw: unknown = command.getOptionValue(key);
+    if (raw === undefined || key === 'detach' || key === 'logToFile') continue;
+    for (const value of Array.isArray(raw) ? raw : [raw]) {
+      if (value === true) words.push(option.long ?? '');
+      else words.push(option.long ?? '', key === 'drainTimeout' ? `${value}ms` : String(value));
+    }
+  }
+  return words;
+}
+
+async function startInBackground(context: Context, args: readonly string[]): Promise<void> {
+  const started = await startDetached(context, args);
+  if (started === null) return context.out(`Daemon is already running at ${context.paths.socket}\n`);
+  const { pid, listen, workers: count } = started;
+  context.out(`✓ Daemon started (pid ${pid}), proxy on ${listen}, ${count} worker${count === 1 ? '' : 's'}\n`);
+}
+
+async function startHere(context: Context, options: StartOptions): Promise<void> {
+  const { policy, drainTimeout, dnsServer, apiListen, apiTokenFile, detach: _, ...rest } = options;
+  const given: DaemonOptions = {
+    ...rest,
+    version: context.version,
+    preset: policy,
+    drainTimeoutMs: drainTimeout,
+    ...(dnsServer !== undefined && { dnsServers: dnsServer }),
+    api: apiOf(apiListen, apiTokenFile),
+  };
+  context.exitWith(await runDaemon(given, context.env));
+}
+
+function apiOf(listen: string | undefined, tokenFile: string | undefined): DaemonOptions['api'] {
+  if (listen === undefined && tokenFile === undefined) return undefined;
+  if (listen === undefined || tokenFile === undefined) {
+    throw new SallyportError('SALLYPORT_USAGE', '--api-listen and --api-token-file go together');
+  }
+  try {
+    return { listen, token: readFileSync(tokenFile, 'utf8').trim() };
+  } catch (cause) {
+    throw new SallyportError('SALLYPORT_USAGE', `--api-token-file ${tokenFile} cannot be read`, { cause });
+  }
+}
+
+async function stop(context: Context, drainTimeoutMs: number | undefined): Promise<void> {
+  const client = new ControlClient(context.paths.socket);
+  try {
+    if (!(await isRunning(client))) return context.out('Daemon is not running\n');
+    context.out(`Stopping daemon at ${context.paths.socket}...\n`);
+    await client.post('/daemon/stop', drainTimeoutMs === undefined ? {} : { drain_timeout_ms: drainTimeoutMs });
+  } finally {
+    await client.close();
+  }
+  if (!waitUntilStopped(context.paths, STOP_WAIT_MS + (drainTimeoutMs ?? 0))) {
+    throw new SallyportError('SALLYPORT_DAEMON_UNREACHABLE', 'the daemon is still draining; see daemon.log');
+  }
+  context.out('✓ Daemon stopped successfully\n');
+}
+
+type Status = {
+  readonly socket: string;
+  readonly listen: string;
+  readonly workers: number;
+  readonly generation: number;
+  readonly rules: number;
+  readonly preset: string | null;
+  readonly log: string | null;
+  readonly audit: string;
+};
+
+async function status(context: Context, json: boolean): Promise<void> {
+  const client = new ControlClient(context.paths.socket);
+  try {
+    if (!(await isRunning(client))) {
+      if (json) printJson(context, { status: 'stopped', socket: context.paths.socket });
+      else context.out(`Status: stopped\nStart it with: ${context.program} daemon start -d\n`);
+      return context.exitWith(1);
+    }
+    const found = await client.get<Status>('/daemon/status');
+    if (json) return printJson(context, { status: 'running', ...found });
+    const lines = [
+      'Status: running',
+      `Socket: ${found.socket}`,
+      `Proxy:  ${found.listen} (${found.workers} workers)`,
+      `Policy: ${found.preset ?? 'not chosen'} (${found.rules} rules, generation ${found.generation})`,
+      `Audit:  ${found.audit}`,
+      `Logs:   ${found.log ?? 'standard output'}`,
+    ];
+    context.out(`${lines.join('\n')}\n`);
+  } finally {
+    await client.close();
+  }
+}
+
+function addLogLevel(daemon: Command, context: Context): void {
+  const logLevel = daemon.command('log-level').description('show or set how much is logged');
+  logLevel
+    .command('show', { isDefault: true })
+    .description('show the levels')
+    .action(() =>
+      withDaemon(context, async (client) => {
+        const { general, proxy } = await client.get<{ general: string; proxy: string }>('/daemon/loglevel');
+        context.out(`general: ${general}\nproxy: ${proxy}\n`);
+      }, 'must-run'),
+    );
+  logLevel
+    .command('set')
+    .argument('<what>', 'general, proxy or all')
+    .argument('<level>', 'debug, info, warn or error')
+    .description('set a level')
+    .action((what: string, level: string) =>
+      withDaemon(context, async (client) => {
+        const levels = what === 'all' ? { general: level, proxy: level } : { [what]: level };
+        await client.post('/daemon/loglevel/set', levels);
+        context.out(`Log level of ${what} set to ${level}\n`);
+      }, 'must-run'),
+    );
+}
+
+function workers(text: string): number {
+  const count = Number(text);
+  if (!/^\d+$/.test(text) || count < 1 || count > WORKERS_MAX) {
+    throw new InvalidArgumentError(`It must be a whole number from 1 to ${WORKERS_MAX}.`);
+  }
+  return count;
+}
+
+/** `500ms`, `30s`, `2m`. @returns milliseconds */
+function duration(text: string): number {
+  const found = /^(\d{1,7})(ms|s|m)$/.exec(text);
+  if (found === null) throw new InvalidArgumentError('Write a duration such as 500ms, 30s or 2m.');
+  return Number(found[1]) * { ms: 1, s: 1_000, m: 60_000 }[found[2] as 'ms' | 's' | 'm'];
+}

@@ -1,0 +1,109 @@
+// `policy log`: which hosts the sandboxes have contacted, as sums or live.
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Context, printJson, withDaemon } from './context.ts';
+import { logTime, table } from './render.ts';
+
+type Row = {
+  readonly host: string;
+  readonly vm_name: string;
+  readonly proxy_type: string;
+  readonly rule: string;
+  readonly reason?: string;
+  readonly last_seen: string;
+  readonly count_since: number;
+};
+
+type Log = { readonly blocked_hosts: readonly Row[]; readonly allowed_hosts: readonly Row[] };
+
+type Live = {
+  readonly decision: 'allow' | 'deny';
+  readonly host: string;
+  readonly status: number;
+};
+
+type Options = {
+  readonly json?: boolean;
+  readonly limit: number;
+  readonly quiet?: boolean;
+  readonly type: string;
+  readonly follow?: boolean;
+  readonly sandbox?: string;
+};
+
+export function addLogCommand(policy: Command, context: Context): void {
+  policy
+    .command('log')
+    .description('show which hosts the sandboxes have contacted, and which rules matched')
+    .argument('[sandbox]', 'this sandbox alone')
+    .option('--sandbox <name>', 'the same')
+    .option('--limit <n>', 'the latest n entries; 0 for all', count, 0)
+    .option('-q, --quiet', 'entries alone, no headings')
+    .addOption(new Option('--type <type>', 'entries of this type').choices(['all', 'network', 'filesystem']).default('all'))
+    .option('-f, --follow', 'print decisions as they are made, until Ctrl-C')
+    .option('--json', 'print JSON; with --follow one object a line')
+    .action((sandbox: string | undefined, options: Options) => {
+      const chosen = options.sandbox ?? sandbox;
+      return options.follow ? follow(context, chosen, options) : show(context, chosen, options);
+    });
+}
+
+async function show(context: Context, sandbox: string | undefined, options: Options): Promise<void> {
+  await withDaemon(context, async (client) => {
+    const recorded = options.type !== 'filesystem'; // Mounts are judged elsewhere and not in this log.
+    const log = recorded
+      ? await client.get<Log>('/network/log', { sandbox, limit: options.limit })
+      : { blocked_hosts: [], allowed_hosts: [] };
+    if (options.json) return printJson(context, log);
+    if (log.blocked_hosts.length + log.allowed_hosts.length === 0) {
+      return context.out('No policy log entries found\n');
+    }
+    const sections = [
+      section('Blocked requests:', log.blocked_hosts, options.quiet === true),
+      section('Allowed requests:', log.allowed_hosts, options.quiet === true),
+    ];
+    context.out(sections.filter((text) => text !== '').join(options.quiet ? '' : '\n'));
+  });
+}
+
+const HEADINGS = ['SANDBOX', 'TYPE', 'HOST', 'PROXY', 'RULE', 'REASON', 'LAST SEEN', 'COUNT'];
+
+function section(title: string, rows: readonly Row[], quiet: boolean): string {
+  if (rows.length === 0) return '';
+  const text = table(
+    HEADINGS,
+    rows.map((row) => [
+      row.vm_name,
+      'network',
+      row.host,
+      row.proxy_type,
+      row.rule,
+      row.reason ?? '',
+      logTime(row.last_seen),
+      String(row.count_since),
+    ]),
+  );
+  return quiet ? text.slice(text.indexOf('\n') + 1) : `${title}\n${text}`;
+}
+
+const VERB_WIDTH = 10;
+const HOST_WIDTH = 25;
+
+async function follow(context: Context, sandbox: string | undefined, { json }: Options): Promise<void> {
+  await withDaemon(context, async (client) => {
+    for await (const live of client.lines<Live>('/network/log/stream', { sandbox })) {
+      if (json) context.out(`${JSON.stringify(live)}\n`);
+      else context.out(liveLine(live));
+    }
+  });
+}
+
+function liveLine({ decision, host, status }: Live): string {
+  const verb = decision === 'deny' ? 'BLOCKED' : 'ALLOWED';
+  const shown = decision === 'deny' || status === 0 ? '-' : String(status);
+  return `${verb.padEnd(VERB_WIDTH)}${host.replace(/:(80|443)$/, '').padEnd(HOST_WIDTH)}${shown}\n`;
+}
+
+function count(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number, 0 or more.');
+  return Number(text);
+}

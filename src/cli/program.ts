@@ -1,0 +1,50 @@
+// The whole command line, put together. main.ts runs it; tests run it with a context of their own.
+import { Command } from 'commander';
+import { addCompletionCommand } from './completion.ts';
+import type { Context } from './context.ts';
+import { addDaemonCommands } from './daemon.ts';
+import { addDemoCommand } from './demo.ts';
+import { addListCommands } from './policy-list.ts';
+import { addLogCommand } from './policy-log.ts';
+import { addRuleCommands } from './policy-rules.ts';
+import { addSetupCommands } from './policy-setup.ts';
+import { addSandboxCommands } from './sandbox.ts';
+
+/** @returns the commands; errors are thrown, never exited on. */
+export function createProgram(context: Context): Command {
+  const program = new Command(context.program)
+    .description('The guarded way out of a sandbox: an egress policy proxy.')
+    .version(context.version, '-v, --version', 'print the version')
+    .exitOverride()
+    .configureOutput({ writeOut: context.out, writeErr: context.err })
+    .showHelpAfterError(`(see ${context.program} --help)`)
+    .addHelpText(
+      'after',
+      `
+Begin with:
+  $ ${context.program} demo                                   see it work, without internet
+  $ ${context.program} daemon start -d --policy balanced      run the proxy on 127.0.0.1:3128
+  $ ${context.program} sandbox add my-sandbox                 get a proxy URL for a sandbox
+  $ ${context.program} policy allow network example.com       let it reach a host
+`,
+    );
+  addDaemonCommands(program, context);
+  addSandboxCommands(program, context);
+  const policy = program.command('policy').description('what sandboxes may reach');
+  addRuleCommands(policy, context);
+  addListCommands(policy, context);
+  addLogCommand(policy, context);
+  addSetupCommands(policy, context);
+  addDemoCommand(program, context);
+  addCompletionCommand(program, context);
+  inheritSettings(program);
+  return program;
+}
+
+/** commander copies these to sub-commands only when they are made after; ours are made before. */
+function inheritSettings(command: Command): void {
+  for (const sub of command.commands) {
+    sub.copyInheritedSettings(command);
+    inheritSettings(sub);
+  }
+}

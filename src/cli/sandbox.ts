@@ -1,0 +1,90 @@
+// `sandbox add|ls|rm|token`: who may use the proxy, and the address they use it by.
+import type { Command } from 'commander';
+import { SallyportError } from '../base/errors.ts';
+import type { SandboxIssue, SandboxListing } from '../control/schemas.ts';
+import { type Context, printJson, withDaemon } from './context.ts';
+import { table } from './render.ts';
+
+type AddOptions = { listen?: string; unix?: string; sourceAddress?: string; json?: boolean };
+
+export function addSandboxCommands(program: Command, context: Context): void {
+  const sandbox = program.command('sandbox').description('register the sandboxes that use the proxy');
+  sandbox
+    .command('add')
+    .argument('<name>', 'letters, digits and hyphens')
+    .description('register a sandbox and print its proxy URL with the token, once')
+    .option('--listen <host:port>', 'a listener of its own, on which no token is asked')
+    .option('--unix <path>', 'a unix socket of its own, likewise')
+    .option('--source-address <ip>', 'recognise it by where it connects from')
+    .option('--json', 'print JSON')
+    .action((name: string, options: AddOptions) => add(context, name, options));
+  sandbox
+    .command('ls')
+    .alias('list')
+    .description('list the sandboxes')
+    .option('--json', 'print JSON')
+    .action((options: { json?: boolean }) => list(context, options.json === true));
+  sandbox
+    .command('rm')
+    .argument('<name>')
+    .description('remove a sandbox and its rules; its token is refused from then on')
+    .option('--json', 'print JSON')
+    .action((name: string, { json }: { json?: boolean }) =>
+      withDaemon(context, async (client) => {
+        await client.delete(`/sandbox/${encodeURIComponent(name)}`);
+        if (json) printJson(context, { removed: name });
+        else context.out(`Sandbox ${name} removed\n`);
+      }),
+    );
+  sandbox
+    .command('token')
+    .argument('<name>')
+    .description('give a sandbox a new token; the old one is refused from then on')
+    .option('--rotate', 'say that the old token may be lost')
+    .option('--json', 'print JSON')
+    .action((name: string, options: { rotate?: boolean; json?: boolean }) => rotate(context, name, options));
+}
+
+async function add(context: Context, name: string, options: AddOptions): Promise<void> {
+  await withDaemon(context, async (client) => {
+    const issued = await client.post<SandboxIssue>('/sandbox', {
+      name,
+      ...(options.listen !== undefined && { listen: options.listen }),
+      ...(options.unix !== undefined && { unix: options.unix }),
+      ...(options.sourceAddress !== undefined && { source_address: options.sourceAddress }),
+    });
+    if (options.json) printJson(context, issued);
+    else context.out(issuedText(issued));
+  });
+}
+
+async function rotate(context: Context, name: string, { rotate: sure, json }: { rotate?: boolean; json?: boolean }): Promise<void> {
+  if (!sure) {
+    throw new SallyportError('SALLYPORT_USAGE', 'only the hash of a token is kept; --rotate makes a new one');
+  }
+  await withDaemon(context, async (client) => {
+    const issued = await client.post<SandboxIssue>(`/sandbox/${encodeURIComponent(name)}/token`);
+    if (json) printJson(context, issued);
+    else context.out(issuedText(issued));
+  });
+}
+
+function issuedText({ name, proxy_url }: SandboxIssue): string {
+  return `Sandbox ${name}. Its proxy URL carries the token and is shown this once:
+
+  ${proxy_url}
+
+In the sandbox:
+  export http_proxy=${proxy_url} https_proxy=$http_proxy HTTP_PROXY=$http_proxy HTTPS_PROXY=$http_proxy
+`;
+}
+
+async function list(context: Context, json: boolean): Promise<void> {
+  await withDaemon(context, async (client) => {
+    const answer = await client.get<{ sandboxes: SandboxListing[] }>('/sandbox');
+    if (json) return printJson(context, answer);
+    if (answer.sandboxes.length === 0) return context.out('No sandboxes are registered\n');
+    const rows = answer.sandboxes.map((one) => [one.name, one.listen ?? '-', one.source_address ?? '-', one.created_at]);
+    context.out(table(['NAME', 'LISTEN', 'SOURCE ADDRESS', 'CREATED'], rows));
+  });
+}

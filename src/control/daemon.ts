@@ -1,0 +1,162 @@
+// The daemon as a process: its environment, its lock, its signals, and the word to whoever started
+// it. What it runs is in instance.ts.
+import { availableParallelism } from 'node:os';
+import { setTimeout } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { systemClock } from '../base/clock.ts';
+import { SallyportError } from '../base/errors.ts';
+import { DRAIN_TIMEOUT_MS, LOCK_RETRY_MS, LOCK_WAIT_MS, WORKERS_MAX } from '../base/limits.ts';
+import { ControlClient } from './client.ts';
+import { createDaemonLog } from './daemon-log.ts';
+import { type Instance, type InstanceOptions, startInstance } from './instance.ts';
+import { acquireLock } from './lock.ts';
+import { createFolders, type Env, type Paths, resolvePaths } from './paths.ts';
+import type { DaemonStatus } from './services.ts';
+
+export type DaemonOptions = Partial<Omit<InstanceOptions, 'version'>> & {
+  readonly version: string;
+  readonly drainTimeoutMs?: number | undefined;
+  /** Log to daemon.log in the state folder instead of stdout. */
+  readonly logToFile?: boolean | undefined;
+};
+
+/** What a detached daemon tells the process that started it, once. */
+export type DaemonWord =
+  | { readonly type: 'ready'; readonly status: DaemonStatus }
+  | { readonly type: 'running'; readonly socket: string }
+  | { readonly type: 'failed'; readonly code: string; readonly message: string };
+
+const REUSE_PORT_PLATFORMS: ReadonlySet<string> = new Set([
+  'linux',
+  'freebsd',
+  'dragonfly',
+  'sunos',
+  'aix',
+]);
+
+/**
+ * Runs a daemon until it is told to stop, by SIGTERM, SIGINT or the API. A second signal ends it at
+ * once.
+ *
+ * @param env  process.env, for the XDG variables.
+ * @returns the exit code: 0 after a stop, and when one was running already (it says so); 1 when it
+ *   could not start.
+ */
+export async function runDaemon(options: DaemonOptions, env: Env): Promise<number> {
+  process.umask(0o077); // Sockets and files are the user's alone, from their first moment.
+  const paths = resolvePaths(env);
+  createFolders(paths);
+  const logFile = options.logToFile ? paths.daemonLog : null;
+  const logger = createDaemonLog(logFile, options.logLevel ?? 'info');
+  const release = await lockOrProbe(paths);
+  if (release === null) {
+    logger.info(`Daemon is already running at ${paths.socket}`);
+    tell({ type: 'running', socket: paths.socket });
+    return 0;
+  }
+  try {
+    await run(options, paths, logger, logFile);
+    return 0;
+  } catch (error) {
+    const known = error instanceof SallyportError;
+    const message = error instanceof Error ? error.message : String(error);
+    const detail = known || !(error instanceof Error) ? {} : { stack: error.stack };
+    logger.error(detail, `the daemon could not start: ${message}`);
+    tell({ type: 'failed', code: known ? error.code : 'SALLYPORT_INTERNAL', message });
+    return 1;
+  } finally {
+    release();
+  }
+}
+
+async function run(
+  options: DaemonOptions,
+  paths: Paths,
+  logger: Logger,
+  logFile: string | null,
+): Promise<void> {
+  const stopping = Promise.withResolvers<number>();
+  const drainTimeoutMs = options.drainTimeoutMs ?? DRAIN_TIMEOUT_MS;
+  const onStop = (timeoutMs: number | null): void => stopping.resolve(timeoutMs ?? drainTimeoutMs);
+  const unlisten = onSignals(logger, () => onStop(null));
+  try {
+    const instance: Instance = await startInstance(withDefaults(options), {
+      paths,
+      clock: systemClock,
+      logger,
+      logFile,
+      pid: process.pid,
+      reusePort: REUSE_PORT_PLATFORMS.has(process.platform),
+      onStop,
+    });
+    const status = instance.status();
+    logger.info(status, `Daemon is running, proxy on ${status.listen}`);
+    tell({ type: 'ready', status });
+    const timeoutMs = await stopping.promise;
+    logger.info({ drain_timeout_ms: timeoutMs }, 'Daemon is stopping');
+    await instance.stop(timeoutMs);
+    logger.info('Daemon has stopped');
+  } finally {
+    unlisten();
+  }
+}
+
+function withDefaults(options: DaemonOptions): InstanceOptions {
+  return {
+    listen: options.listen ?? '127.0.0.1:3128',
+    workers: Math.min(options.workers ?? availableParallelism(), WORKERS_MAX),
+    preset: options.preset,
+    defaultSandbox: options.defaultSandbox,
+    addressGuard: options.addressGuard ?? 'strict',
+    via: options.via ?? false,
+    forwardedFor: options.forwardedFor ?? false,
+    dnsServers: options.dnsServers ?? [],
+    logLevel: options.logLevel ?? 'info',
+    api: options.api,
+    version: options.version,
+  };
+}
+
+/** @returns the lock's release, or null when another daemon answers, or holds on for too long. */
+async function lockOrProbe(paths: Paths): Promise<(() => void) | null> {
+  for (let waitedMs = 0; waitedMs < LOCK_WAIT_MS; waitedMs += LOCK_RETRY_MS) {
+    const release = acquireLock(paths.lockDatabase, 0);
+    if (release !== null) return release;
+    if (await answers(paths.socket)) return null;
+    await setTimeout(LOCK_RETRY_MS); // It is ending, or only just beginning.
+  }
+  return null;
+}
+
+async function answers(socket: string): Promise<boolean> {
+  const client = new ControlClient(socket);
+  try {
+    await client.get('/daemon/health');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await client.close();
+  }
+}
+
+/** @returns a function that takes the handlers off. */
+function onSignals(logger: Logger, stop: () => void): () => void {
+  let seen = 0;
+  const handle = (signal: NodeJS.Signals): void => {
+    seen++;
+    logger.info({ signal }, seen === 1 ? 'a signal: draining' : 'a second signal: ending at once');
+    if (seen > 1) process.exit(130);
+    stop();
+  };
+  process.on('SIGTERM', handle).on('SIGINT', handle);
+  return () => void process.off('SIGTERM', handle).off('SIGINT', handle);
+}
+
+/** The channel exists only when spawn.ts started this process; after one word it is closed. */
+function tell(word: DaemonWord): void {
+  if (process.send === undefined) return;
+  process.send(word, () => {
+    if (process.connected) process.disconnect();
+  });
+}

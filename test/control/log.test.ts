@@ -1,0 +1,104 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { DecisionLog } from '../../src/control/log.ts';
+import { outcomeOf, temporaryFolder } from '../helpers/control.ts';
+
+const failing = (error: unknown): void => {
+  throw error;
+};
+
+t.test('one row for each destination, with when and how often', async (t) => {
+  const path = join(temporaryFolder(t), 'log.db');
+  const log = DecisionLog.open(path, failing);
+  const atMs = Date.UTC(2026, 5, 1);
+  const denied = { verdict: 'deny', deny_kind: 'implicit', rule: null, source: null } as const;
+  const reason = 'No matching allow rule (default deny)';
+  log.add([
+    outcomeOf({ time_ms: atMs + 5 }),
+    outcomeOf({ time_ms: atMs }),
+    outcomeOf({ ...denied, host: '2001:db8::1', reason, code: 'SALLYPORT_DENIED', time_ms: atMs }),
+    outcomeOf({ verdict: 'none', host: 'never-judged.test' }),
+  ]);
+  log.flush();
+  log.add([outcomeOf({ time_ms: atMs + 9 })]);
+  log.close();
+  const again = DecisionLog.open(path, failing);
+  t.teardown(() => again.close());
+  t.strictSame(again.list(null, 0), {
+    blocked_hosts: [
+      {
+        host: '[2001:db8::1]:443',
+        vm_name: 'box',
+        proxy_type: 'forward-bypass',
+        rule: 'no applicable policies for op(action=net:connect:tcp, resource=net:ip:[2001:db8::1]:443)',
+        reason,
+        last_seen: '2026-06-01T00:00:00.000Z',
+        since: '2026-06-01T00:00:00.000Z',
+        count_since: 1,
+      },
+    ],
+    allowed_hosts: [
+      {
+        host: 'example.com:443',
+        vm_name: 'box',
+        proxy_type: 'forward-bypass',
+        rule: 'default-allow-all',
+        last_seen: '2026-06-01T00:00:00.009Z',
+        since: '2026-06-01T00:00:00.000Z',
+        count_since: 3,
+      },
+    ],
+  });
+});
+
+t.test('rows name the rule and why', async (t) => {
+  const log = DecisionLog.open(join(temporaryFolder(t), 'log.db'), failing);
+  t.teardown(() => log.close());
+  const rule = '2d3c1f0e-4a73-4e05-bc9d-f2f9a4b50d67';
+  log.add([
+    outcomeOf({ verdict: 'deny', deny_kind: 'explicit', rule, reason: 'Denied by local rule' }),
+    // Refused for its address: the rule that allowed the name is not the one that refused.
+    outcomeOf({ verdict: 'deny', deny_kind: 'implicit', rule, reason: 'resolved-address', host: 'x' }),
+    outcomeOf({ rule, code: 'SALLYPORT_UPSTREAM_TIMEOUT' }),
+    outcomeOf({ rule, code: 'SALLYPORT_CLIENT_CLOSED', host: 'y' }),
+  ]);
+  const { blocked_hosts: blocked, allowed_hosts: allowed } = log.list(null, 0);
+  const operation = 'op(action=net:connect:tcp, resource=net:domain:';
+  t.strictSame(blocked.map(({ rule }) => rule).sort(), [
+    `denied: rule "local:${rule}" matched ${operation}example.com:443)`,
+    `no applicable policies for ${operation}x:443)`,
+  ]);
+  t.ok(allowed.every((row) => row.rule === `local:${rule}`));
+  t.strictSame(allowed.map(({ reason }) => reason).filter(Boolean), ['SALLYPORT_UPSTREAM_TIMEOUT']);
+});
+
+t.test('lists one sandbox, and the latest', async (t) => {
+  const log = DecisionLog.open(join(temporaryFolder(t), 'log.db'), failing);
+  t.teardown(() => log.close());
+  for (const n of [1, 2, 3]) log.add([outcomeOf({ host: `h${n}`, time_ms: n, sandbox: `s${n % 2}` })]);
+  t.strictSame(log.list(null, 2).allowed_hosts.map(({ host }) => host), ['h3:443', 'h2:443']);
+  t.strictSame(log.list('s1', 0).allowed_hosts.map(({ host }) => host), ['h3:443', 'h1:443']);
+  log.clear();
+  t.strictSame(log.list(null, 0).allowed_hosts, []);
+});
+
+t.test('holds no more than its rows, the oldest leave', async (t) => {
+  const log = DecisionLog.open(join(temporaryFolder(t), 'log.db'), failing, 100);
+  t.teardown(() => log.close());
+  for (let n = 0; n < 1_000; n++) log.add([outcomeOf({ host: `h${n}`, time_ms: n })]);
+  const { allowed_hosts: rows } = log.list(null, 0);
+  t.ok(rows.length <= 100 && rows.length >= 80, `${rows.length} rows`);
+  t.equal(rows[0]?.host, 'h999:443');
+});
+
+t.test('a damaged log is put aside', async (t) => {
+  const path = join(temporaryFolder(t), 'log.db');
+  writeFileSync(path, 'this is no database at all, whatever it may be called '.repeat(100));
+  const troubles: unknown[] = [];
+  const log = DecisionLog.open(path, (error) => troubles.push(error));
+  t.teardown(() => log.close());
+  t.match(troubles, [{ code: 'SALLYPORT_STORE_CORRUPT' }]);
+  log.add([outcomeOf()]);
+  t.equal(log.list(null, 0).allowed_hosts.length, 1);
+});

@@ -1,0 +1,129 @@
+// The store, and with it src/control/database.ts and src/control/migrations.ts.
+import { randomUUID } from 'node:crypto';
+import { openSync, statSync, writeFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import t from 'tap';
+import { Store, type StoredRule } from '../../src/control/store.ts';
+import { parseResources } from '../../src/policy/resource.ts';
+import { temporaryFolder } from '../helpers/control.ts';
+
+function ruleOf(position: number, facts: Partial<StoredRule> = {}): StoredRule {
+  const id = randomUUID();
+  return {
+    position,
+    id,
+    name: id,
+    source: 'local',
+    decision: 'allow',
+    scope: 0,
+    protocols: ['tcp'],
+    resources: parseResources(`h${position}.example.com,*.b.example.com:443,10.0.0.0/8,**`),
+    createdVia: 'added',
+    createdAtMs: 1,
+    ...facts,
+  };
+}
+
+t.test('rules come back as they went in, in order', async (t) => {
+  const path = join(temporaryFolder(t), 'policy.db');
+  const store = Store.open(path);
+  const rules = [ruleOf(1), ruleOf(2, { decision: 'deny', protocols: ['tcp', 'udp'], scope: 7 })];
+  store.change({ remove: [], add: rules, preset: 'balanced' });
+  store.close();
+  const again = Store.open(path);
+  t.teardown(() => again.close());
+  t.strictSame(again.rules(), rules);
+  t.equal(again.preset(), 'balanced');
+  t.equal(again.nextPosition(), 3);
+  t.equal(statSync(path).mode & 0o777, 0o600);
+});
+
+t.test('a change is whole or not at all', async (t) => {
+  const store = Store.open(join(temporaryFolder(t), 'policy.db'));
+  t.teardown(() => store.close());
+  const [first, second] = [ruleOf(1), ruleOf(2)];
+  store.change({ remove: [], add: [first], preset: 'deny-all' });
+  const twice = { ...second, id: first.id, position: 3 };
+  t.throws(() => store.change({ remove: [], add: [second, twice], preset: null }));
+  t.strictSame(store.rules(), [first]);
+  t.equal(store.preset(), 'deny-all');
+});
+
+t.test('a removed rule can come back in its place, and no position is used twice', async (t) => {
+  const store = Store.open(join(temporaryFolder(t), 'policy.db'));
+  t.teardown(() => store.close());
+  const rules = [ruleOf(1), ruleOf(2), ruleOf(3)];
+  store.change({ remove: [], add: rules });
+  const changed = { ...(rules[0] as StoredRule), resources: parseResources('left.example.com') };
+  store.change({ remove: [changed.id], add: [changed] });
+  t.strictSame(store.rules().map(({ id }) => id), rules.map(({ id }) => id));
+  store.change({ remove: rules.map(({ id }) => id), add: [] });
+  t.equal(store.nextPosition(), 4, 'also when all are gone');
+});
+
+t.test('the number of a sandbox is never given again', async (t) => {
+  const path = join(temporaryFolder(t), 'policy.db');
+  const store = Store.open(path);
+  const facts = { tokenSha256: 'aa', listen: null, sourceAddress: null, createdAtMs: 1 };
+  const first = store.addSandbox({ name: 'a', ...facts });
+  store.change({ remove: [], add: [], dropSandbox: 'a' });
+  store.close();
+  const again = Store.open(path);
+  t.teardown(() => again.close());
+  const second = again.addSandbox({
+    ...facts,
+    name: 'a',
+    listen: { kind: 'tcp', host: '::1', port: 1 },
+  });
+  t.ok(second.number > first.number);
+  t.strictSame(again.sandboxes(), [second]);
+  t.throws(() => again.addSandbox({ name: 'a', ...facts }));
+  again.setToken('a', 'bb');
+  t.equal(again.sandboxes()[0]?.tokenSha256, 'bb');
+});
+
+t.test('a file that is no database, is damaged, or is of a later version is refused', async (t) => {
+  const folder = temporaryFolder(t);
+  const code = { code: 'SALLYPORT_STORE_CORRUPT' };
+  writeFileSync(join(folder, 'text.db'), 'not a database, but long enough to look at: '.repeat(100));
+  t.throws(() => Store.open(join(folder, 'text.db')), code);
+
+  const path = join(folder, 'damaged.db');
+  const store = Store.open(path);
+  store.change({ remove: [], add: Array.from({ length: 500 }, (_, i) => ruleOf(i + 1)) });
+  store.close();
+  const pages = statSync(path).size / 4096;
+  const file = openSync(path, 'r+');
+  for (let page = 4; page < pages; page++) writeSync(file, Buffer.alloc(64, 0xff), 0, 64, page * 4096);
+  t.throws(() => Store.open(path), code);
+
+  const later = new DatabaseSync(join(folder, 'later.db'));
+  later.exec('PRAGMA user_version = 999');
+  later.close();
+  t.throws(() => Store.open(join(folder, 'later.db')), { ...code, message: /999/ });
+});
+
+t.test('a rule that cannot be read is not passed over', async (t) => {
+  const path = join(temporaryFolder(t), 'policy.db');
+  const store = Store.open(path);
+  store.change({ remove: [], add: [ruleOf(1, { decision: 'deny' })] });
+  store.close();
+  const raw = new DatabaseSync(path);
+  raw.exec("UPDATE rules SET resources = 'http://nonsense'");
+  raw.close();
+  const again = Store.open(path);
+  t.teardown(() => again.close());
+  t.throws(() => again.rules(), { code: 'SALLYPORT_STORE_CORRUPT' });
+});
+
+t.test('10^5 rules are written and read in seconds', async (t) => {
+  const store = Store.open(join(temporaryFolder(t), 'policy.db'));
+  t.teardown(() => store.close());
+  const resources = parseResources('one.example.com');
+  const rules = Array.from({ length: 100_000 }, (_, i) => ruleOf(i + 1, { resources }));
+  const start = performance.now();
+  store.change({ remove: [], add: rules });
+  t.equal(store.rules().length, 100_000);
+  t.ok(performance.now() - start < 10_000);
+});

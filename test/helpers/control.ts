@@ -1,0 +1,123 @@
+// Pieces of the control plane for tests: a state folder of one's own, an outcome, an instance in
+// this process on a real socket, and a daemon in a process of its own.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type tap from 'tap';
+import { systemClock } from '../../src/base/clock.ts';
+import { ControlClient } from '../../src/control/client.ts';
+import { createDaemonLog } from '../../src/control/daemon-log.ts';
+import type { DaemonOptions } from '../../src/control/daemon.ts';
+import { type Instance, type InstanceOptions, startInstance } from '../../src/control/instance.ts';
+import { createFolders, type Env, type Paths, resolvePaths } from '../../src/control/paths.ts';
+import { spawnDaemon } from '../../src/control/spawn.ts';
+import type { DaemonStatus } from '../../src/control/services.ts';
+import type { Outcome } from '../../src/proxy/exchange.ts';
+
+type Test = Pick<typeof tap, 'teardown'>;
+
+/** A folder that goes when the test ends. */
+export function temporaryFolder(t: Test): string {
+  const folder = mkdtempSync(join(tmpdir(), 'sallyport-test-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** The environment of an instance that no other test sees. */
+export function temporaryEnv(t: Test): Env {
+  const folder = temporaryFolder(t);
+  return {
+    XDG_STATE_HOME: join(folder, 'state'),
+    XDG_CONFIG_HOME: join(folder, 'config'),
+    XDG_RUNTIME_DIR: join(folder, 'run'),
+  };
+}
+
+/** What became of one exchange; as plain as can be but for `facts`. */
+export function outcomeOf(facts: Partial<Outcome> = {}): Outcome {
+  return {
+    slot: 0,
+    time_ms: Date.UTC(2026, 0, 2, 3, 4, 5, 678),
+    sandbox: 'box',
+    ingress: 'connect',
+    mode: 'forward-bypass',
+    method: 'CONNECT',
+    host: 'example.com',
+    port: 443,
+    address: '192.0.2.1',
+    verdict: 'allow',
+    deny_kind: null,
+    rule: 'default-allow-all',
+    source: 'local',
+    reason: null,
+    code: null,
+    status: 200,
+    bytes_up: 1,
+    bytes_down: 2,
+    decide_ms: 0.1,
+    connect_ms: 1,
+    duration_ms: 2,
+    generation: 1,
+    ...facts,
+  };
+}
+
+export type World = {
+  readonly paths: Paths;
+  readonly instance: Instance;
+  readonly client: ControlClient;
+  /** Resolves when the API has been asked to stop. */
+  readonly stopAsked: Promise<number | null>;
+};
+
+/** An instance in this process: one worker, any port, everything denied unless said otherwise. */
+export async function startWorld(t: Test, options: Partial<InstanceOptions> = {}): Promise<World> {
+  const paths = resolvePaths(temporaryEnv(t));
+  createFolders(paths);
+  const stop = Promise.withResolvers<number | null>();
+  const instance = await startInstance(
+    {
+      preset: 'deny-all',
+      listen: '127.0.0.1:0',
+      workers: 1,
+      addressGuard: 'strict',
+      via: false,
+      forwardedFor: false,
+      dnsServers: [],
+      logLevel: 'error',
+      version: '0.0.0-test',
+      ...options,
+    },
+    {
+      paths,
+      clock: systemClock,
+      logger: createDaemonLog(join(paths.state, 'test.log'), 'debug'),
+      logFile: null,
+      pid: process.pid,
+      reusePort: process.platform === 'linux',
+      onStop: stop.resolve,
+    },
+  );
+  const client = new ControlClient(paths.socket);
+  t.teardown(async () => {
+    await client.close();
+    await instance.stop(0);
+  });
+  return { paths, instance, client, stopAsked: stop.promise };
+}
+
+/** Starts a whole daemon in a process of its own. @throws what kept it from starting */
+export async function startDaemon(
+  env: Env,
+  options: Partial<DaemonOptions> = {},
+): Promise<DaemonStatus> {
+  const args = [join(import.meta.dirname, 'daemon.ts'), JSON.stringify(options)];
+  const word = await spawnDaemon({
+    command: process.execPath,
+    args,
+    env: { ...env, PATH: '/usr/bin:/bin' },
+    paths: resolvePaths(env),
+  });
+  if (word.type !== 'ready') throw new Error(`a daemon runs already at ${word.socket}`);
+  return word.status;
+}

@@ -1,0 +1,8 @@
+// A daemon process for tests: options as JSON in the first argument.
+import { type DaemonOptions, runDaemon } from '../../src/control/daemon.ts';
+
+const options = JSON.parse(process.argv[2] ?? '{}') as Partial<DaemonOptions>;
+process.exitCode = await runDaemon(
+  { version: '0.0.0-test', listen: '127.0.0.1:0', workers: 1, logToFile: true, ...options },
+  process.env,
+);
