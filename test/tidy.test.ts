@@ -18,7 +18,11 @@ const FLOORS: readonly (readonly string[])[] = [
 const FILE_LINES_MAX = 400;
 const FUNCTION_LINES_MAX = 60;
 
-type Ban = { readonly pattern: RegExp; readonly instead: string; readonly except?: readonly string[] };
+type Ban = {
+  readonly pattern: RegExp;
+  readonly instead: string;
+  readonly except?: readonly string[];
+};
 const BANNED: readonly Ban[] = [
   {
     pattern: /\bnew Permit\(/,
@@ -75,7 +79,7 @@ t.test('files and functions fit in a head', async (t) => {
       /^(?:export )?(?:async )?function /.test(line) ? [i] : [],
     );
     for (const start of starts) {
-      const length = lines.slice(start).findIndex((line) => line === '}') + 1;
+      const length = lines.slice(start).indexOf('}') + 1;
       t.ok(
         length <= FUNCTION_LINES_MAX,
         `${path}:${start + 1}: ${length} of ${FUNCTION_LINES_MAX} lines`,
@@ -96,7 +100,9 @@ t.test('nothing banned', async (t) => {
 t.test('src/ knows one file of assembly/', async (t) => {
   for (const { path, imports } of sources) {
     if (!path.startsWith('src/')) continue;
-    const foreign = imports.filter((to) => to.startsWith('assembly/') && to !== 'assembly/layout.ts');
+    const foreign = imports.filter(
+      (to) => to.startsWith('assembly/') && to !== 'assembly/layout.ts',
+    );
     t.strictSame(foreign, [], `${path}: imports only assembly/layout.ts from there`);
   }
 });
@@ -110,7 +116,9 @@ t.test('every source file has its test', async (t) => {
     'src/proxy/exchange.ts',
     'src/workers/messages.ts',
   ]);
-  const tests = globSync('test/**/*.test.ts').map((path) => readFileSync(path, 'utf8')).join('\n');
+  const tests = globSync('test/**/*.test.ts')
+    .map((path) => readFileSync(path, 'utf8'))
+    .join('\n');
   for (const { path } of sources) {
     if (!path.startsWith('src/') || elsewhere.has(path)) continue;
     const mirrored = existsSync(path.replace(/^src/, 'test').replace(/\.ts$/, '.test.ts'));

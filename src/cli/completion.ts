@@ -19,7 +19,10 @@ export function completions(command: Command, path = ''): Words[] {
   const values = command.registeredArguments.flatMap((argument) => argument.argChoices ?? []);
   const options = command.options.filter(({ hidden }) => !hidden).map(({ long }) => long ?? '');
   const own = { path, words: [...inner, ...values, ...options, '--help'] };
-  return [own, ...command.commands.flatMap((sub) => completions(sub, `${path} ${sub.name()}`.trim()))];
+  return [
+    own,
+    ...command.commands.flatMap((sub) => completions(sub, `${path} ${sub.name()}`.trim())),
+  ];
 }
 
 function scriptOf(shell: string, program: Command, name: string): string {
@@ -30,7 +33,9 @@ function scriptOf(shell: string, program: Command, name: string): string {
 }
 
 function bashFunction(table: readonly Words[], name: string): string {
-  const cases = table.map(({ path, words }) => `    '${path}') words='${words.join(' ')}' ;;`).join('\n');
+  const cases = table
+    .map(({ path, words }) => `    '${path}') words='${words.join(' ')}' ;;`)
+    .join('\n');
   return `_${name}_complete() {
   local path='' word words i
   for ((i = 1; i < COMP_CWORD; i++)); do
@@ -50,7 +55,10 @@ complete -F _${name}_complete ${name}
 
 function fish(table: readonly Words[], name: string): string {
   const lines = table.map(({ path, words }) => {
-    const before = path === '' ? '__fish_use_subcommand' : `__fish_seen_subcommand_from ${path.split(' ').at(-1)}`;
+    const before =
+      path === ''
+        ? '__fish_use_subcommand'
+        : `__fish_seen_subcommand_from ${path.split(' ').at(-1)}`;
     return `complete -c ${name} -f -n '${before}' -a '${words.join(' ')}'`;
   });
   return `${lines.join('\n')}\n`;

@@ -23,7 +23,18 @@ export type Context = {
   readonly exitWith: (code: number) => void;
 };
 
-export type Streams = Pick<Context, 'program' | 'version' | 'env' | 'interactive' | 'columns' | 'launcher' | 'out' | 'err' | 'exitWith'>;
+export type Streams = Pick<
+  Context,
+  | 'program'
+  | 'version'
+  | 'env'
+  | 'interactive'
+  | 'columns'
+  | 'launcher'
+  | 'out'
+  | 'err'
+  | 'exitWith'
+>;
 
 export function createContext(streams: Streams): Context {
   return { ...streams, paths: resolvePaths(streams.env) };
@@ -72,7 +83,8 @@ export async function isRunning(client: ControlClient): Promise<boolean> {
     await client.get('/daemon/health');
     return true;
   } catch (error) {
-    if (error instanceof SallyportError && error.code === 'SALLYPORT_DAEMON_UNREACHABLE') return false;
+    if (error instanceof SallyportError && error.code === 'SALLYPORT_DAEMON_UNREACHABLE')
+      return false;
     throw error;
   }
 }

@@ -1,5 +1,6 @@
 // `daemon start|stop|restart|status|log-level`.
 import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { SallyportError } from '../base/errors.ts';
 import { DRAIN_TIMEOUT_MS, WORKERS_MAX } from '../base/limits.ts';
@@ -42,7 +43,9 @@ Examples:
 `,
     )
     .action((options: StartOptions, command: Command) =>
-      options.detach ? startInBackground(context, forwardedArgs(command)) : startHere(context, options),
+      options.detach
+        ? startInBackground(context, forwardedArgs(command))
+        : startHere(context, options),
     );
   daemon
     .command('stop')
@@ -67,40 +70,74 @@ function withStartOptions(command: Command): Command {
   return command
     .option('-d, --detach', 'in the background; returns when the port accepts')
     .addOption(new Option('--log-to-file').hideHelp())
-    .addOption(new Option('--policy <preset>', 'choose this policy if none was chosen').choices([...PRESET_NAMES]))
-    .option('--listen <host:port>', 'where the proxy listens (default 127.0.0.1:3128; port 0 for any)')
+    .addOption(
+      new Option('--policy <preset>', 'choose this policy if none was chosen').choices([
+        ...PRESET_NAMES,
+      ]),
+    )
+    .option(
+      '--listen <host:port>',
+      'where the proxy listens (default 127.0.0.1:3128; port 0 for any)',
+    )
     .option('--workers <n>', 'worker threads (default: the number of cores)', workers)
     .option('--default-sandbox <name>', 'take unauthenticated loopback clients for this sandbox')
-    .option('--drain-timeout <duration>', 'how long a stop waits for what runs, such as 30s', duration)
-    .addOption(new Option('--address-guard <guard>', 'strict, or as loose as sbx').choices(['strict', 'docker']))
+    .option(
+      '--drain-timeout <duration>',
+      'how long a stop waits for what runs, such as 30s',
+      duration,
+    )
+    .addOption(
+      new Option('--address-guard <guard>', 'strict, or as loose as sbx').choices([
+        'strict',
+        'docker',
+      ]),
+    )
     .option('--via', 'add a Via field')
     .option('--forwarded-for', 'add an X-Forwarded-For field')
-    .option('--dns-server <ip[:port]>', 'ask this name server (repeatable)', (one, all: string[] = []) => [...all, one])
-    .addOption(new Option('--log-level <level>', 'how much to log').choices(['debug', 'info', 'warn', 'error']))
+    .option(
+      '--dns-server <ip[:port]>',
+      'ask this name server (repeatable)',
+      (one, all: string[] = []) => [...all, one],
+    )
+    .addOption(
+      new Option('--log-level <level>', 'how much to log').choices([
+        'debug',
+        'info',
+        'warn',
+        'error',
+      ]),
+    )
     .option('--api-listen <host:port>', 'the control API over TCP too; needs --api-token-file')
     .option('--api-token-file <file>', 'file with the bearer token for it');
 }
 
+const OWN_OPTIONS: ReadonlySet<string> = new Set(['detach', 'logToFile']);
+
 /** The words behind `start`, as given, for the process in the background; it need not detach again. */
 function forwardedArgs(command: Command): string[] {
-  const words: string[] = [];
-  for (const option of command.options) {
+  return command.options.flatMap((option) => {
     const key = option.attributeName();
-    const raw: unknown = command.getOptionValue(key);
-    if (raw === undefined || key === 'detach' || key === 'logToFile') continue;
-    for (const value of Array.isArray(raw) ? raw : [raw]) {
-      if (value === true) words.push(option.long ?? '');
-      else words.push(option.long ?? '', key === 'drainTimeout' ? `${value}ms` : String(value));
-    }
-  }
-  return words;
+    const value: unknown = command.getOptionValue(key);
+    const long = option.long ?? '';
+    if (value === undefined || OWN_OPTIONS.has(key)) return [];
+    if (Array.isArray(value)) return value.flatMap((one) => [long, String(one)]);
+    return value === true ? [long] : [long, forwardedValue(key, value)];
+  });
+}
+
+function forwardedValue(key: string, value: unknown): string {
+  if (key === 'drainTimeout') return `${value}ms`;
+  return key === 'apiTokenFile' ? resolve(String(value)) : String(value); // It has another folder.
 }
 
 async function startInBackground(context: Context, args: readonly string[]): Promise<void> {
   const started = await startDetached(context, args);
-  if (started === null) return context.out(`Daemon is already running at ${context.paths.socket}\n`);
+  if (started === null)
+    return context.out(`Daemon is already running at ${context.paths.socket}\n`);
   const { pid, listen, workers: count } = started;
-  context.out(`✓ Daemon started (pid ${pid}), proxy on ${listen}, ${count} worker${count === 1 ? '' : 's'}\n`);
+  context.out(
+    `✓ Daemon started (pid ${pid}), proxy on ${listen}, ${count} worker${count === 1 ? '' : 's'}\n`,
+  );
 }
 
 async function startHere(context: Context, options: StartOptions): Promise<void> {
@@ -124,7 +161,9 @@ function apiOf(listen: string | undefined, tokenFile: string | undefined): Daemo
   try {
     return { listen, token: readFileSync(tokenFile, 'utf8').trim() };
   } catch (cause) {
-    throw new SallyportError('SALLYPORT_USAGE', `--api-token-file ${tokenFile} cannot be read`, { cause });
+    throw new SallyportError('SALLYPORT_USAGE', `--api-token-file ${tokenFile} cannot be read`, {
+      cause,
+    });
   }
 }
 
@@ -133,12 +172,18 @@ async function stop(context: Context, drainTimeoutMs: number | undefined): Promi
   try {
     if (!(await isRunning(client))) return context.out('Daemon is not running\n');
     context.out(`Stopping daemon at ${context.paths.socket}...\n`);
-    await client.post('/daemon/stop', drainTimeoutMs === undefined ? {} : { drain_timeout_ms: drainTimeoutMs });
+    await client.post(
+      '/daemon/stop',
+      drainTimeoutMs === undefined ? {} : { drain_timeout_ms: drainTimeoutMs },
+    );
   } finally {
     await client.close();
   }
   if (!waitUntilStopped(context.paths, STOP_WAIT_MS + (drainTimeoutMs ?? 0))) {
-    throw new SallyportError('SALLYPORT_DAEMON_UNREACHABLE', 'the daemon is still draining; see daemon.log');
+    throw new SallyportError(
+      'SALLYPORT_DAEMON_UNREACHABLE',
+      'the daemon is still draining; see daemon.log',
+    );
   }
   context.out('✓ Daemon stopped successfully\n');
 }
@@ -184,10 +229,16 @@ function addLogLevel(daemon: Command, context: Context): void {
     .command('show', { isDefault: true })
     .description('show the levels')
     .action(() =>
-      withDaemon(context, async (client) => {
-        const { general, proxy } = await client.get<{ general: string; proxy: string }>('/daemon/loglevel');
-        context.out(`general: ${general}\nproxy: ${proxy}\n`);
-      }, 'must-run'),
+      withDaemon(
+        context,
+        async (client) => {
+          const { general, proxy } = await client.get<{ general: string; proxy: string }>(
+            '/daemon/loglevel',
+          );
+          context.out(`general: ${general}\nproxy: ${proxy}\n`);
+        },
+        'must-run',
+      ),
     );
   logLevel
     .command('set')
@@ -195,11 +246,15 @@ function addLogLevel(daemon: Command, context: Context): void {
     .argument('<level>', 'debug, info, warn or error')
     .description('set a level')
     .action((what: string, level: string) =>
-      withDaemon(context, async (client) => {
-        const levels = what === 'all' ? { general: level, proxy: level } : { [what]: level };
-        await client.post('/daemon/loglevel/set', levels);
-        context.out(`Log level of ${what} set to ${level}\n`);
-      }, 'must-run'),
+      withDaemon(
+        context,
+        async (client) => {
+          const levels = what === 'all' ? { general: level, proxy: level } : { [what]: level };
+          await client.post('/daemon/loglevel/set', levels);
+          context.out(`Log level of ${what} set to ${level}\n`);
+        },
+        'must-run',
+      ),
     );
 }
 

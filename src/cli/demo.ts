@@ -30,11 +30,17 @@ export function addDemoCommand(program: Command, context: Context): void {
 
 async function demo(outer: Context, { keep }: Options): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'sallyport-demo-'));
-  const env = { ...outer.env, XDG_STATE_HOME: join(folder, 'state'), XDG_CONFIG_HOME: join(folder, 'config'), XDG_RUNTIME_DIR: join(folder, 'run') };
+  const env = {
+    ...outer.env,
+    XDG_STATE_HOME: join(folder, 'state'),
+    XDG_CONFIG_HOME: join(folder, 'config'),
+    XDG_RUNTIME_DIR: join(folder, 'run'),
+  };
   const context = createContext({ ...outer, env });
   const origin = await startOrigin();
   const { promise: signalled, reject } = Promise.withResolvers<never>();
-  const interrupt = (): void => reject(new SallyportError('SALLYPORT_CANCELLED', 'interrupted; everything was cleaned up'));
+  const interrupt = (): void =>
+    reject(new SallyportError('SALLYPORT_CANCELLED', 'interrupted; everything was cleaned up'));
   process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
   try {
     await Promise.race([show(context, origin.port), signalled]);
@@ -54,7 +60,9 @@ async function show(context: Context, originPort: number): Promise<void> {
   ]);
   if (started === null) throw failed('another daemon runs in the folder of this demo');
   const port = Number(started.listen.split(':').at(-1));
-  say(`1. The proxy runs on ${started.listen}: ${started.workers} workers, the balanced preset, an embedded store.`);
+  say(
+    `1. The proxy runs on ${started.listen}: ${started.workers} workers, the balanced preset, an embedded store.`,
+  );
 
   const allowed = `localhost:${originPort}`;
   say(`\n2. Two requests from the sandbox "demo", before any rule of yours:`);
@@ -77,8 +85,12 @@ async function showLog(context: Context, say: (text: string) => void): Promise<v
   await withDaemon(context, async (client) => {
     const log = await settled(client);
     say('\n4. $ sbx policy log');
-    for (const [verdict, rows] of [['blocked', log.blocked_hosts], ['allowed', log.allowed_hosts]] as const) {
-      for (const { host, rule, count_since } of rows) say(`   ${verdict}  ${host}  x${count_since}  ${rule}`);
+    for (const [verdict, rows] of [
+      ['blocked', log.blocked_hosts],
+      ['allowed', log.allowed_hosts],
+    ] as const) {
+      for (const { host, rule, count_since } of rows)
+        say(`   ${verdict}  ${host}  x${count_since}  ${rule}`);
     }
   });
   const records = await until(() => auditRecords(context.paths.audit), 'the audit file');
@@ -99,7 +111,10 @@ type Log = { readonly blocked_hosts: readonly Row[]; readonly allowed_hosts: rea
 async function settled(client: ControlClient): Promise<Log> {
   return until(async () => {
     const log = await client.get<Log>('/network/log');
-    const count = [...log.blocked_hosts, ...log.allowed_hosts].reduce((sum, row) => sum + row.count_since, 0);
+    const count = [...log.blocked_hosts, ...log.allowed_hosts].reduce(
+      (sum, row) => sum + row.count_since,
+      0,
+    );
     return count < REQUESTS ? null : log;
   }, 'the log');
 }
@@ -114,13 +129,24 @@ async function until<T>(look: () => T | null | Promise<T | null>, where: string)
   throw failed(`${where} does not show the ${REQUESTS} requests`);
 }
 
-function expect({ status }: Answer, wanted: number, say: (text: string) => void, url: string): void {
+function expect(
+  { status }: Answer,
+  wanted: number,
+  say: (text: string) => void,
+  url: string,
+): void {
   if (status !== wanted) throw failed(`${url} was answered with ${status}, not ${wanted}`);
   say(`   GET ${url}  ->  ${status} ${wanted === 200 ? 'allowed' : 'denied'}`);
 }
 
 async function ask(port: number, url: string): Promise<Answer> {
-  const asked = request({ host: '127.0.0.1', port, path: url, headers: { host: new URL(url).host }, agent: false });
+  const asked = request({
+    host: '127.0.0.1',
+    port,
+    path: url,
+    headers: { host: new URL(url).host },
+    agent: false,
+  });
   asked.end();
   const [response] = await once(asked, 'response');
   const pieces: Buffer[] = [];

@@ -37,17 +37,20 @@ async function main(): Promise<void> {
 
 /** @returns the exit code: 1, but 2 for `check`, whose 1 means denied. */
 function failed(error: unknown, check: boolean, err: (text: string) => void): number {
-  if (error instanceof CommanderError) {
-    if (error.exitCode === 0) return 0; // --help and --version have said what they say.
-    return check ? 2 : 1;
-  }
+  const code = check ? 2 : 1;
+  // commander has said what is wrong, or printed what was asked for.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : code;
   if (error instanceof Error && error.name === 'ExitPromptError') {
     err('Cancelled\n');
     return EXIT_INTERRUPTED;
   }
-  if (error instanceof SallyportError) err(`ERROR: ${error.message}\n${error.hint}\n`);
-  else err(`ERROR: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
-  return check ? 2 : 1;
+  err(`ERROR: ${wordsOf(error)}\n`);
+  return code;
+}
+
+function wordsOf(error: unknown): string {
+  if (error instanceof SallyportError) return `${error.message}\n${error.hint}`;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 /** The folder of package.json: above src/ in a checkout, above dist/ in the package. */

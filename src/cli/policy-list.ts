@@ -40,17 +40,45 @@ export function addListCommands(policy: Command, context: Context): void {
     .description('list the rules in force')
     .argument('[sandbox]', 'global rules and those of this sandbox')
     .option('--sandbox <name>', 'the same')
-    .addOption(new Option('--type <type>', 'rules of this type').choices(['all', 'network', 'filesystem']).default('all'))
-    .addOption(new Option('--layout <layout>', 'which columns').choices(['provenance', 'origin']).default('provenance'))
-    .addOption(new Option('--source <source>', 'rules from there').choices(['local', 'kit', 'org', 'remote']))
-    .addOption(new Option('--decision <decision>', 'rules that decide so').choices(['allow', 'deny']))
+    .addOption(
+      new Option('--type <type>', 'rules of this type')
+        .choices(['all', 'network', 'filesystem'])
+        .default('all'),
+    )
+    .addOption(
+      new Option('--layout <layout>', 'which columns')
+        .choices(['provenance', 'origin'])
+        .default('provenance'),
+    )
+    .addOption(
+      new Option('--source <source>', 'rules from there').choices([
+        'local',
+        'kit',
+        'org',
+        'remote',
+      ]),
+    )
+    .addOption(
+      new Option('--decision <decision>', 'rules that decide so').choices(['allow', 'deny']),
+    )
     .addOption(new Option('--protocol <protocol>', 'rules that cover it').choices(['tcp', 'udp']))
-    .addOption(new Option('--created-via <way>', 'rules that came so').choices(['default', 'added', 'provisioned', 'approval']))
+    .addOption(
+      new Option('--created-via <way>', 'rules that came so').choices([
+        'default',
+        'added',
+        'provisioned',
+        'approval',
+      ]),
+    )
     .option('--include-inactive', 'with a STATUS column, and rules that are not in effect')
     .option('--wide', 'never wrap')
     .option('--json', 'print JSON')
     .action((sandbox: string | undefined, options: ListOptions & { wide?: boolean }) =>
-      list(options.wide ? { ...context, columns: 0 } : context, options.sandbox ?? sandbox, options),
+      list(
+        options.wide ? { ...context, columns: 0 } : context,
+        options.sandbox ?? sandbox,
+        options,
+      ),
     );
   policy
     .command('check')
@@ -59,17 +87,26 @@ export function addListCommands(policy: Command, context: Context): void {
     .description('would a connection be allowed? Exit code 0: allowed, 1: denied, 2: error')
     .argument('<target>', 'host, host:port, address or URL; port 443 unless named')
     .option('--sandbox <name>', 'as this sandbox; without it, by global rules alone')
-    .addOption(new Option('--protocol <protocol>', 'transport').choices(['tcp', 'udp']).default('tcp'))
+    .addOption(
+      new Option('--protocol <protocol>', 'transport').choices(['tcp', 'udp']).default('tcp'),
+    )
     .option('--verbose', 'with the request, the rule and the policy generation')
     .option('--json', 'print JSON')
     .action((target: string, options: CheckOptions) => check(context, target, options));
 }
 
-async function list(context: Context, sandbox: string | undefined, options: ListOptions): Promise<void> {
+async function list(
+  context: Context,
+  sandbox: string | undefined,
+  options: ListOptions,
+): Promise<void> {
   await withDaemon(context, async (client) => {
     await ensureInitialized(context, client);
-    const answer = await client.get<{ rules: Rule[] }>('/policy/network/rules', { type: options.type, sandbox });
-    const rules = answer.rules.filter((rule) => selected(rule, options));
+    const answer = await client.get<{ rules: Rule[] }>('/policy/network/rules', {
+      type: options.type,
+      sandbox,
+    });
+    const rules = presetsFirst(answer.rules.filter((rule) => selected(rule, options)));
     if (options.json) return printJson(context, { rules });
     if (rules.length === 0) return context.out('No policies match the selected filters.\n');
     const { headings, row } = LAYOUTS[options.layout](options.includeInactive === true);
@@ -77,11 +114,18 @@ async function list(context: Context, sandbox: string | undefined, options: List
   });
 }
 
+/** What somebody added stands at the bottom, where it is looked for. */
+function presetsFirst(rules: readonly Rule[]): Rule[] {
+  const isPreset = (rule: Rule): boolean => rule.provenance.created_via === 'default';
+  return [...rules.filter(isPreset), ...rules.filter((rule) => !isPreset(rule))];
+}
+
 function selected(rule: Rule, options: ListOptions): boolean {
   const source = options.source === 'remote' ? 'org' : options.source;
   if (source !== undefined && rule.layer !== source) return false;
   if (options.decision !== undefined && rule.decision !== options.decision) return false;
-  if (options.createdVia !== undefined && rule.provenance.created_via !== options.createdVia) return false;
+  if (options.createdVia !== undefined && rule.provenance.created_via !== options.createdVia)
+    return false;
   if (options.protocol === undefined) return true;
   return rule.actions.some((action) => action.endsWith(`:${options.protocol}`));
 }
@@ -90,7 +134,15 @@ type Layout = { readonly headings: string[]; readonly row: (rule: Rule) => Cell[
 
 const LAYOUTS: Readonly<Record<ListOptions['layout'], (status: boolean) => Layout>> = {
   provenance: (status) => ({
-    headings: ['PROVENANCE', 'APPLIES_TO', 'POLICY/RULE', 'TYPE', 'DECISION', ...(status ? ['STATUS'] : []), 'RESOURCES'],
+    headings: [
+      'PROVENANCE',
+      'APPLIES_TO',
+      'POLICY/RULE',
+      'TYPE',
+      'DECISION',
+      ...(status ? ['STATUS'] : []),
+      'RESOURCES',
+    ],
     row: (rule) => [
       rule.layer === 'org' ? 'remote' : rule.layer,
       rule.applies_to,

@@ -38,7 +38,11 @@ export function addLogCommand(policy: Command, context: Context): void {
     .option('--sandbox <name>', 'the same')
     .option('--limit <n>', 'the latest n entries; 0 for all', count, 0)
     .option('-q, --quiet', 'entries alone, no headings')
-    .addOption(new Option('--type <type>', 'entries of this type').choices(['all', 'network', 'filesystem']).default('all'))
+    .addOption(
+      new Option('--type <type>', 'entries of this type')
+        .choices(['all', 'network', 'filesystem'])
+        .default('all'),
+    )
     .option('-f, --follow', 'print decisions as they are made, until Ctrl-C')
     .option('--json', 'print JSON; with --follow one object a line')
     .action((sandbox: string | undefined, options: Options) => {
@@ -47,7 +51,11 @@ export function addLogCommand(policy: Command, context: Context): void {
     });
 }
 
-async function show(context: Context, sandbox: string | undefined, options: Options): Promise<void> {
+async function show(
+  context: Context,
+  sandbox: string | undefined,
+  options: Options,
+): Promise<void> {
   await withDaemon(context, async (client) => {
     const recorded = options.type !== 'filesystem'; // Mounts are judged elsewhere and not in this log.
     const log = recorded
@@ -88,7 +96,11 @@ function section(title: string, rows: readonly Row[], quiet: boolean): string {
 const VERB_WIDTH = 10;
 const HOST_WIDTH = 25;
 
-async function follow(context: Context, sandbox: string | undefined, { json }: Options): Promise<void> {
+async function follow(
+  context: Context,
+  sandbox: string | undefined,
+  { json }: Options,
+): Promise<void> {
   await withDaemon(context, async (client) => {
     for await (const live of client.lines<Live>('/network/log/stream', { sandbox })) {
       if (json) context.out(`${JSON.stringify(live)}\n`);
@@ -104,6 +116,7 @@ function liveLine({ decision, host, status }: Live): string {
 }
 
 function count(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number, 0 or more.');
+  if (!/^\d{1,9}$/.test(text))
+    throw new InvalidArgumentError('It must be a whole number, 0 or more.');
   return Number(text);
 }

@@ -11,7 +11,11 @@ import { ensureInitialized } from './setup.ts';
 
 type Scoped = { readonly global?: boolean; readonly sandbox?: string; readonly json?: boolean };
 type AddOptions = Scoped & { readonly protocol?: string[] };
-type RemoveOptions = Scoped & { readonly id?: string; readonly resource?: string; readonly force?: boolean };
+type RemoveOptions = Scoped & {
+  readonly id?: string;
+  readonly resource?: string;
+  readonly force?: boolean;
+};
 
 /** Adds `--sandbox`, and the older `-g`. */
 export function withScope(command: Command): Command {
@@ -25,7 +29,9 @@ export function addRuleCommands(policy: Command, context: Context): void {
   for (const decision of ['allow', 'deny'] as const) {
     const parent = policy.command(decision).description(`add rules that ${decision} access`);
     withScope(parent.command('network'))
-      .description(`${decision} hosts, addresses and ranges: example.com,*.example.com:443,10.0.0.0/8`)
+      .description(
+        `${decision} hosts, addresses and ranges: example.com,*.example.com:443,10.0.0.0/8`,
+      )
       .argument('<resources...>', 'comma list; an older form puts a sandbox name before it')
       .option('--protocol <protocols>', 'tcp, udp or both; allow: tcp, deny: both', splitList)
       .addHelpText('after', EXAMPLES[decision])
@@ -35,9 +41,14 @@ export function addRuleCommands(policy: Command, context: Context): void {
     .description('remove rules by id or by resource')
     .argument('[sandbox]', 'older form of --sandbox')
     .option('--id <id>', 'the rule with this id, with or without its local: prefix')
-    .option('--resource <resources>', 'these resources, from every rule of the scope that names them')
+    .option(
+      '--resource <resources>',
+      'these resources, from every rule of the scope that names them',
+    )
     .option('-f, --force', 'do not ask')
-    .action((sandbox: string | undefined, options: RemoveOptions) => remove(context, sandbox, options));
+    .action((sandbox: string | undefined, options: RemoveOptions) =>
+      remove(context, sandbox, options),
+    );
 }
 
 const EXAMPLES: Readonly<Record<Decision, string>> = {
@@ -54,7 +65,12 @@ Examples:
 `,
 };
 
-async function add(context: Context, decision: Decision, words: string[], options: AddOptions): Promise<void> {
+async function add(
+  context: Context,
+  decision: Decision,
+  words: string[],
+  options: AddOptions,
+): Promise<void> {
   const { sandbox, resources } = scopeOf(words, options);
   await withDaemon(context, async (client) => {
     await ensureInitialized(context, client);
@@ -75,8 +91,12 @@ async function add(context: Context, decision: Decision, words: string[], option
 }
 
 /** Two words without a scope flag are the older `SANDBOX RESOURCES`; otherwise all are resources. */
-function scopeOf(words: string[], options: Scoped): { sandbox: string | undefined; resources: string } {
-  if (options.global && options.sandbox !== undefined) throw usage('--global and --sandbox exclude each other');
+function scopeOf(
+  words: string[],
+  options: Scoped,
+): { sandbox: string | undefined; resources: string } {
+  if (options.global && options.sandbox !== undefined)
+    throw usage('--global and --sandbox exclude each other');
   const [first, ...rest] = words;
   if (!options.global && options.sandbox === undefined && rest.length > 0) {
     return { sandbox: first, resources: rest.join(',') };
@@ -84,12 +104,17 @@ function scopeOf(words: string[], options: Scoped): { sandbox: string | undefine
   return { sandbox: options.sandbox, resources: words.join(',') };
 }
 
-async function remove(context: Context, positional: string | undefined, options: RemoveOptions): Promise<void> {
+async function remove(
+  context: Context,
+  positional: string | undefined,
+  options: RemoveOptions,
+): Promise<void> {
   const { id, resource } = options;
   if (id === undefined && resource === undefined) {
     throw usage('at least one selector is required: use --id or --resource');
   }
-  if (id !== undefined && resource !== undefined) throw usage('--id and --resource exclude each other');
+  if (id !== undefined && resource !== undefined)
+    throw usage('--id and --resource exclude each other');
   if (options.global && (positional ?? options.sandbox) !== undefined) {
     throw usage('--global and a sandbox exclude each other');
   }
@@ -100,7 +125,11 @@ async function remove(context: Context, positional: string | undefined, options:
   });
 }
 
-async function confirmed(context: Context, sandbox: string | undefined, options: RemoveOptions): Promise<boolean> {
+async function confirmed(
+  context: Context,
+  sandbox: string | undefined,
+  options: RemoveOptions,
+): Promise<boolean> {
   // Scripts of older versions remove without a flag, so only a person is asked.
   if (options.force || !context.interactive) return true;
   const scope = sandbox === undefined ? 'global' : `sandbox:${sandbox}`;
@@ -117,7 +146,11 @@ async function removeSelected(
   sandbox: string | undefined,
   { id, resource, json }: RemoveOptions,
 ): Promise<void> {
-  const removed = await client.delete<RemovedAnswer>('/policy/network/rules', { id, resource, sandbox });
+  const removed = await client.delete<RemovedAnswer>('/policy/network/rules', {
+    id,
+    resource,
+    sandbox,
+  });
   if (json) return printJson(context, removed);
   const resources = removed.removed.flatMap((rule) => rule.resources);
   context.out(`Rule removed from policy ${removed.policy}: resources=${resources.join(',')}\n`);

@@ -30,14 +30,20 @@ export function addSetupCommands(policy: Command, context: Context): void {
     .action((options: { force?: boolean; json?: boolean }) => reset(context, options));
 }
 
-async function reset(context: Context, { force, json }: { force?: boolean; json?: boolean }): Promise<void> {
+async function reset(
+  context: Context,
+  { force, json }: { force?: boolean; json?: boolean },
+): Promise<void> {
   if (!force && !(await confirmed(context))) return;
   await withDaemon(context, async (client) => {
     await client.post('/daemon/reset');
     await client.post('/daemon/stop', {});
   });
   if (!waitUntilStopped(context.paths, STOP_WAIT_MS)) {
-    throw new SallyportError('SALLYPORT_DAEMON_UNREACHABLE', 'the policy is reset, but the daemon does not end');
+    throw new SallyportError(
+      'SALLYPORT_DAEMON_UNREACHABLE',
+      'the policy is reset, but the daemon does not end',
+    );
   }
   if (json) return printJson(context, { reset: true });
   context.out('Policy reset. The next command asks for a policy to begin with.\n');
@@ -45,9 +51,13 @@ async function reset(context: Context, { force, json }: { force?: boolean; json?
 
 async function confirmed(context: Context): Promise<boolean> {
   if (!context.interactive) {
-    throw new SallyportError('SALLYPORT_USAGE', 'stdin is not a terminal; use --force to skip confirmation');
+    throw new SallyportError(
+      'SALLYPORT_USAGE',
+      'stdin is not a terminal; use --force to skip confirmation',
+    );
   }
-  if (await askConfirmation('Remove all rules, of all sandboxes, and stop the daemon?')) return true;
+  if (await askConfirmation('Remove all rules, of all sandboxes, and stop the daemon?'))
+    return true;
   context.err('Cancelled\n');
   context.exitWith(1);
   return false;

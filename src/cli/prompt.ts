@@ -4,7 +4,10 @@ import { confirm, select } from '@inquirer/prompts';
 import { PRESETS, type PresetName } from '../policy/presets.ts';
 
 /** Streams to ask on; tests hand in their own. */
-export type Terminal = { readonly input?: NodeJS.ReadableStream; readonly output?: NodeJS.WritableStream };
+export type Terminal = {
+  readonly input?: NodeJS.ReadableStream;
+  readonly output?: NodeJS.WritableStream;
+};
 
 const EXPLANATION = `Nothing leaves a sandbox unless a rule allows it. A preset gives the rules to begin with,
 for all sandboxes; you can add and remove rules at any time. To choose again later,
@@ -22,7 +25,10 @@ export async function askPreset(terminal: Terminal = {}): Promise<PresetName> {
       message: `Choose a default network policy:\n${EXPLANATION}\n`,
       choices,
       default: 'balanced',
-      theme: { indexMode: 'number', style: { keysHelpTip: () => 'Use ↑/↓ to navigate, Enter to select, or press 1–3.' } },
+      theme: {
+        indexMode: 'number',
+        style: { keysHelpTip: () => 'Use ↑/↓ to navigate, Enter to select, or press 1–3.' },
+      },
     },
     terminal,
   );

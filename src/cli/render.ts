@@ -11,7 +11,11 @@ const WRAP_COLUMNS_MIN = 20; // Narrower than this, wrapping hurts more than it 
  * @param columns  width to wrap the last column at; 0 never wraps.
  * @returns lines ending with a newline; rows with several lines are followed by an empty one.
  */
-export function table(headings: readonly string[], rows: readonly (readonly Cell[])[], columns = 0): string {
+export function table(
+  headings: readonly string[],
+  rows: readonly (readonly Cell[])[],
+  columns = 0,
+): string {
   const cells = rows.map((row) => row.map((cell) => (typeof cell === 'string' ? [cell] : cell)));
   const widths = headings.map((heading, i) =>
     Math.max(heading.length, ...cells.map((row) => longest(row[i] ?? []))),
@@ -20,7 +24,9 @@ export function table(headings: readonly string[], rows: readonly (readonly Cell
   const room = columns - before;
   const wrapped = cells.map((row) => {
     const last = row.at(-1) ?? [];
-    return room < WRAP_COLUMNS_MIN ? row : [...row.slice(0, -1), last.flatMap((text) => wrap(text, room))];
+    return room < WRAP_COLUMNS_MIN
+      ? row
+      : [...row.slice(0, -1), last.flatMap((text) => wrap(text, room))];
   });
   const lists = wrapped.some((row) => row.some((cell) => cell.length > 1));
   const blocks = wrapped.map((row) => block(row, widths));
@@ -29,7 +35,12 @@ export function table(headings: readonly string[], rows: readonly (readonly Cell
 
 function block(row: readonly (readonly string[])[], widths: readonly number[]): string {
   const height = Math.max(...row.map((cell) => cell.length));
-  return Array.from({ length: height }, (_, i) => line(row.map((cell) => cell[i] ?? ''), widths)).join('\n');
+  return Array.from({ length: height }, (_, i) =>
+    line(
+      row.map((cell) => cell[i] ?? ''),
+      widths,
+    ),
+  ).join('\n');
 }
 
 function line(cells: readonly string[], widths: readonly number[]): string {

@@ -1,4 +1,5 @@
 // `sandbox add|ls|rm|token`: who may use the proxy, and the address they use it by.
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { SallyportError } from '../base/errors.ts';
 import type { SandboxIssue, SandboxListing } from '../control/schemas.ts';
@@ -8,7 +9,9 @@ import { table } from './render.ts';
 type AddOptions = { listen?: string; unix?: string; sourceAddress?: string; json?: boolean };
 
 export function addSandboxCommands(program: Command, context: Context): void {
-  const sandbox = program.command('sandbox').description('register the sandboxes that use the proxy');
+  const sandbox = program
+    .command('sandbox')
+    .description('register the sandboxes that use the proxy');
   sandbox
     .command('add')
     .argument('<name>', 'letters, digits and hyphens')
@@ -42,7 +45,9 @@ export function addSandboxCommands(program: Command, context: Context): void {
     .description('give a sandbox a new token; the old one is refused from then on')
     .option('--rotate', 'say that the old token may be lost')
     .option('--json', 'print JSON')
-    .action((name: string, options: { rotate?: boolean; json?: boolean }) => rotate(context, name, options));
+    .action((name: string, options: { rotate?: boolean; json?: boolean }) =>
+      rotate(context, name, options),
+    );
 }
 
 async function add(context: Context, name: string, options: AddOptions): Promise<void> {
@@ -50,7 +55,7 @@ async function add(context: Context, name: string, options: AddOptions): Promise
     const issued = await client.post<SandboxIssue>('/sandbox', {
       name,
       ...(options.listen !== undefined && { listen: options.listen }),
-      ...(options.unix !== undefined && { unix: options.unix }),
+      ...(options.unix !== undefined && { unix: resolve(options.unix) }),
       ...(options.sourceAddress !== undefined && { source_address: options.sourceAddress }),
     });
     if (options.json) printJson(context, issued);
@@ -58,9 +63,16 @@ async function add(context: Context, name: string, options: AddOptions): Promise
   });
 }
 
-async function rotate(context: Context, name: string, { rotate: sure, json }: { rotate?: boolean; json?: boolean }): Promise<void> {
+async function rotate(
+  context: Context,
+  name: string,
+  { rotate: sure, json }: { rotate?: boolean; json?: boolean },
+): Promise<void> {
   if (!sure) {
-    throw new SallyportError('SALLYPORT_USAGE', 'only the hash of a token is kept; --rotate makes a new one');
+    throw new SallyportError(
+      'SALLYPORT_USAGE',
+      'only the hash of a token is kept; --rotate makes a new one',
+    );
   }
   await withDaemon(context, async (client) => {
     const issued = await client.post<SandboxIssue>(`/sandbox/${encodeURIComponent(name)}/token`);
@@ -84,7 +96,12 @@ async function list(context: Context, json: boolean): Promise<void> {
     const answer = await client.get<{ sandboxes: SandboxListing[] }>('/sandbox');
     if (json) return printJson(context, answer);
     if (answer.sandboxes.length === 0) return context.out('No sandboxes are registered\n');
-    const rows = answer.sandboxes.map((one) => [one.name, one.listen ?? '-', one.source_address ?? '-', one.created_at]);
+    const rows = answer.sandboxes.map((one) => [
+      one.name,
+      one.listen ?? '-',
+      one.source_address ?? '-',
+      one.created_at,
+    ]);
     context.out(table(['NAME', 'LISTEN', 'SOURCE ADDRESS', 'CREATED'], rows));
   });
 }

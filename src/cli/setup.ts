@@ -25,12 +25,18 @@ export async function ensureInitialized(context: Context, client: ControlClient)
   await initialize(context, client, preset);
 }
 
-export async function initialize(context: Context, client: ControlClient, preset: PresetName): Promise<void> {
+export async function initialize(
+  context: Context,
+  client: ControlClient,
+  preset: PresetName,
+): Promise<void> {
   await client.post('/policy/setup', { preset });
   context.err(`Network policy initialized: ${PRESETS[preset].label} (${preset})\n`);
 }
 
 function choices(program: string): string {
   const names = Object.keys(PRESETS) as PresetName[];
-  return names.map((name) => `  ${program} policy set-default ${name.padEnd(10)} ${PRESETS[name].text}`).join('\n');
+  return names
+    .map((name) => `  ${program} policy set-default ${name.padEnd(10)} ${PRESETS[name].text}`)
+    .join('\n');
 }

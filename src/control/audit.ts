@@ -53,6 +53,7 @@ export class Audit {
   /** The write that runs; the next one starts when it has ended. */
   #writing: Promise<void> = Promise.resolve();
   #troubled = false;
+  #lastTime = { ms: Number.NaN, text: '' };
 
   private constructor(
     options: Required<AuditOptions>,
@@ -83,7 +84,7 @@ export class Audit {
   record(outcomes: readonly Outcome[]): Promise<void> {
     const batch = this.#batch;
     for (const outcome of outcomes) {
-      const line = lineOf(this.#seq++, outcome);
+      const line = lineOf(this.#seq++, this.#timeOf(outcome), outcome);
       batch.lines.push(line);
       batch.bytes += line.length;
     }
@@ -98,6 +99,14 @@ export class Audit {
     await this.#writing;
     await this.#file.sync();
     await this.#file.close();
+  }
+
+  /** Many exchanges begin in one millisecond. */
+  #timeOf({ time_ms: timeMs }: Outcome): string {
+    if (timeMs !== this.#lastTime.ms) {
+      this.#lastTime = { ms: timeMs, text: new Date(timeMs).toISOString() };
+    }
+    return this.#lastTime.text;
   }
 
   #flush(): void {
@@ -158,10 +167,22 @@ function fileName(firstSeq: number): string {
   return `audit-${String(firstSeq).padStart(15, '0')}.jsonl`;
 }
 
-/** In the file the time is RFC 3339, and the slot, which means nothing afterwards, is left out. */
-function lineOf(seq: number, outcome: Outcome): string {
-  const { slot: _slot, time_ms: timeMs, ...facts } = outcome;
-  return `${JSON.stringify({ seq, time: new Date(timeMs).toISOString(), ...facts })}\n`;
+/**
+ * In the file the time is RFC 3339, and the slot, which means nothing afterwards, is left out.
+ * Spelled out because it runs once for each exchange: a spread copy costs half as much again.
+ */
+function lineOf(seq: number, time: string, o: Outcome): string {
+  const text = JSON.stringify;
+  return (
+    `{"seq":${seq},"time":"${time}","sandbox":${text(o.sandbox)},` +
+    `"ingress":"${o.ingress}","mode":"${o.mode}","method":${text(o.method)},` +
+    `"host":${text(o.host)},"port":${o.port},"address":${text(o.address)},` +
+    `"verdict":"${o.verdict}","deny_kind":${text(o.deny_kind)},"rule":${text(o.rule)},` +
+    `"source":${text(o.source)},"reason":${text(o.reason)},"code":${text(o.code)},` +
+    `"status":${o.status},"bytes_up":${o.bytes_up},"bytes_down":${o.bytes_down},` +
+    `"decide_ms":${o.decide_ms},"connect_ms":${o.connect_ms},"duration_ms":${o.duration_ms},` +
+    `"generation":${o.generation}}\n`
+  );
 }
 
 /**

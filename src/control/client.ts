@@ -1,21 +1,23 @@
 // The control API as the CLI sees it: one call, one typed answer or one SallyportError. Knows the
 // socket and nothing else of the daemon.
 import type { Readable } from 'node:stream';
-import { Client } from 'undici';
+import { Pool } from 'undici';
 import { CODES, type Code, SallyportError } from '../base/errors.ts';
 
 type Method = 'GET' | 'POST' | 'DELETE';
 
+const CONNECTIONS_MAX = 8;
 const NOT_THERE = new Set(['ENOENT', 'ECONNREFUSED', 'ENOTSOCK', 'EACCES', 'EPERM']);
 
 export class ControlClient {
   readonly socketPath: string;
-  readonly #client: Client;
+  readonly #client: Pool;
 
   constructor(socketPath: string) {
     this.socketPath = socketPath;
-    this.#client = new Client('http://localhost', {
+    this.#client = new Pool('http://localhost', {
       socketPath,
+      connections: CONNECTIONS_MAX, // One may be busy following the log.
       headersTimeout: 0, // Draining and a policy of 10^6 rules take as long as they take.
       bodyTimeout: 0,
     });

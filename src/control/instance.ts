@@ -165,8 +165,7 @@ class Configuration {
     this.#options = options;
     this.#reusePort = reusePort;
     this.#listen = { kind: 'tcp', ...parseListen(options.listen, 0) };
-    this.#api =
-      options.api === undefined ? null : { kind: 'tcp', ...parseListen(options.api.listen, 1) };
+    this.#api = options.api === undefined ? null : apiListen(options.api.listen);
     this.logLevels = { general: options.logLevel, proxy: options.logLevel };
   }
 
@@ -209,6 +208,13 @@ class Configuration {
       logLevel: this.logLevels.proxy,
     };
   }
+}
+
+/** @throws SALLYPORT_USAGE for every address at once: too many spellings to keep sandboxes from. */
+function apiListen(text: string): Listen {
+  const { host, port } = parseListen(text, 1);
+  if (host !== '0.0.0.0' && host !== '::') return { kind: 'tcp', host, port };
+  throw new SallyportError('SALLYPORT_USAGE', 'the control API listens on one address, not on all');
 }
 
 type State = { store: Store; log: DecisionLog; audit: Audit; followers: Followers };
@@ -341,10 +347,11 @@ function once(
   };
 }
 
+/** A worker's error arrives without its code, so the message is looked at. */
 function listenError(cause: unknown, place: string): unknown {
-  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
-  if (!/^E(ADDRINUSE|ADDRNOTAVAIL|ACCES)$/.test(code)) return cause;
-  return new SallyportError('SALLYPORT_CONFLICT', `cannot listen on ${place}: ${code}`, { cause });
+  const why = /\bE(?:ADDRINUSE|ADDRNOTAVAIL|ACCES|PERM)\b/.exec(String(cause))?.[0];
+  if (why === undefined) return cause;
+  return new SallyportError('SALLYPORT_CONFLICT', `cannot listen on ${place}: ${why}`, { cause });
 }
 
 function describe(error: unknown): string {

@@ -132,13 +132,15 @@ export class DecisionLog {
     }
   }
 
+  /** Runs once for each exchange, so the words of a row are only made when it is new. */
   #add(outcome: Outcome): void {
-    const { sandbox, mode, verdict, time_ms: timeMs } = outcome;
-    const host = formatHostPort(outcome.host, outcome.port);
-    const key = [sandbox, host, mode, verdict, ruleOf(outcome), reasonOf(outcome)] as const;
-    const name = JSON.stringify(key);
+    const { sandbox, host, port, mode, verdict, deny_kind: kind, rule, reason, code } = outcome;
+    const name = `${sandbox}\n${host}\n${port}\n${mode}\n${verdict}\n${kind}\n${rule}\n${reason}\n${code}`;
+    const timeMs = Math.floor(outcome.time_ms);
     const delta = this.#waiting.get(name);
     if (delta === undefined) {
+      const place = formatHostPort(host, port);
+      const key = [sandbox, place, mode, verdict, ruleOf(outcome), reasonOf(outcome)] as const;
       this.#waiting.set(name, { key, firstMs: timeMs, lastMs: timeMs, count: 1 });
     } else {
       delta.firstMs = Math.min(delta.firstMs, timeMs);

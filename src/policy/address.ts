@@ -38,7 +38,9 @@ export function formatAddress(bytes: Uint8Array): Address {
 }
 
 function isMapped(bytes: Uint8Array): boolean {
-  return bytes.subarray(0, 10).every((byte) => byte === 0) && bytes[10] === 255 && bytes[11] === 255;
+  return (
+    bytes.subarray(0, 10).every((byte) => byte === 0) && bytes[10] === 255 && bytes[11] === 255
+  );
 }
 
 /** @returns the class of a special-use address, or 'public'. */
@@ -132,7 +134,10 @@ function groupsOf(text: string, last: boolean): number[] | null {
 
 /** RFC 5952 section 4: lower case, no leading zeros, the first longest run of zeros shortened. */
 function formatV6(bytes: Uint8Array): string {
-  const groups = Array.from({ length: 8 }, (_, i) => ((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0));
+  const groups = Array.from(
+    { length: 8 },
+    (_, i) => ((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0),
+  );
   let [start, length] = [-1, 1];
   for (let i = 0; i < 8; i++) {
     let run = 0;
@@ -150,7 +155,8 @@ type Special = { readonly name: string; readonly network: Uint8Array; readonly l
 function special(list: readonly [range: string, name: string][]): Special[] {
   return list.map(([range, name]) => {
     const [address = '', length] = range.split('/', 2);
-    const network = (address.includes(':') ? parseV6(address) : parseV4(address)) ?? new Uint8Array(0);
+    const network =
+      (address.includes(':') ? parseV6(address) : parseV4(address)) ?? new Uint8Array(0);
     return { name, network, length: Number(length) };
   });
 }

@@ -22,7 +22,8 @@ const LOOPBACK_NAMES = new Set(['localhost', 'host.docker.internal']);
 export function normalizeHost(name: string, code: Code = 'SALLYPORT_POLICY_INVALID'): Host {
   if (isNormal(name)) return name as Host;
   const fault = faultOf(name);
-  if (fault !== null) throw new SallyportError(code, `${JSON.stringify(name)} is not a host name: ${fault}`);
+  if (fault !== null)
+    throw new SallyportError(code, `${JSON.stringify(name)} is not a host name: ${fault}`);
   return ascii(name) as Host;
 }
 
@@ -54,21 +55,27 @@ export function canonicalHost(host: Host): Host {
 function isNormal(name: string): boolean {
   if (name.length > HOST_BYTES_MAX) return false;
   let labelStart = 0;
-  let letters = false; // Whether the current label holds anything but digits.
-  for (let i = 0; i <= name.length; i++) {
-    const unit = i === name.length ? DOT : name.charCodeAt(i);
-    if (unit === DOT) {
-      if (!isLabelEnd(name, labelStart, i)) return false;
-      if (i === name.length) return letters && !name.startsWith('0x', labelStart);
-      labelStart = i + 1;
-      letters = false;
-    } else if ((unit >= 97 && unit <= 122) || unit === HYPHEN) letters = true;
-    else if (unit < 48 || unit > 57) return false;
+  for (;;) {
+    const dot = name.indexOf('.', labelStart);
+    const end = dot < 0 ? name.length : dot;
+    const letters = readLabel(name, labelStart, end);
+    if (letters < 0 || !isLabelEnd(name, labelStart, end)) return false;
+    if (dot < 0) return letters > 0 && !name.startsWith('0x', labelStart);
+    labelStart = dot + 1;
   }
-  return false;
 }
 
-const DOT = 46;
+/** @returns how many characters are no digits; -1 when one may not stand in a normal label. */
+function readLabel(name: string, start: number, end: number): number {
+  let letters = 0;
+  for (let i = start; i < end; i++) {
+    const unit = name.charCodeAt(i);
+    if (unit >= 97 ? unit <= 122 : unit === HYPHEN) letters++;
+    else if (unit < 48 || unit > 57) return -1;
+  }
+  return letters;
+}
+
 const HYPHEN = 45;
 
 function isLabelEnd(name: string, start: number, end: number): boolean {
@@ -76,7 +83,11 @@ function isLabelEnd(name: string, start: number, end: number): boolean {
   if (length < 1 || length > LABEL_BYTES_MAX) return false;
   if (name.charCodeAt(start) === HYPHEN || name.charCodeAt(end - 1) === HYPHEN) return false;
   // `xn--` and other tagged labels are for UTS-46 to check.
-  return !(name.charCodeAt(start + 2) === HYPHEN && name.charCodeAt(start + 3) === HYPHEN && length > 3);
+  return !(
+    name.charCodeAt(start + 2) === HYPHEN &&
+    name.charCodeAt(start + 3) === HYPHEN &&
+    length > 3
+  );
 }
 
 function ascii(name: string): string {
@@ -88,7 +99,8 @@ function ascii(name: string): string {
 function faultOf(name: string): string | null {
   if (name === '') return 'it is empty';
   if (name.length > 4 * HOST_BYTES_MAX) return `it is longer than ${HOST_BYTES_MAX} bytes`;
-  if (/[\0-,/:-@[-`{-\x7f]/.test(name)) return 'only letters, digits, hyphens and dots may stand in it';
+  if (/[\0-,/:-@[-`{-\x7f]/.test(name))
+    return 'only letters, digits, hyphens and dots may stand in it';
   const host = ascii(name);
   if (host === '') return 'it has no form in ASCII (UTS-46)';
   if (host.length > HOST_BYTES_MAX) return `it is longer than ${HOST_BYTES_MAX} bytes`;
@@ -101,12 +113,16 @@ function faultOf(name: string): string | null {
     return 'a label holds something else than letters, digits and inner hyphens';
   }
   // URL parsers read a last label of digits (or 0x...) as an IPv4 address, each in its own way.
-  if (/^(\d+|0x[0-9a-f]*)$/.test(labels.at(-1) ?? '')) return 'it looks like an address, and is none';
+  if (/^(\d+|0x[0-9a-f]*)$/.test(labels.at(-1) ?? ''))
+    return 'it looks like an address, and is none';
   // `127.1` reads as an address to domainToASCII itself, which then differs from what was written.
   if (parseAddress(host) !== null) return 'it looks like an address; write that as four numbers';
   return null;
 }
 
 function invalid(text: string, why: string): SallyportError {
-  return new SallyportError('SALLYPORT_TARGET_INVALID', `${JSON.stringify(text)} is not a host: ${why}`);
+  return new SallyportError(
+    'SALLYPORT_TARGET_INVALID',
+    `${JSON.stringify(text)} is not a host: ${why}`,
+  );
 }

@@ -28,7 +28,11 @@ const LOCALHOST = 'localhost' as Host;
 const LOOPBACK = ['127.0.0.1', '::1'] as Address[];
 
 /** Judges the host as it was named, without resolving it. */
-export function judgeTarget(matcher: Matcher, question: Question, guard: AddressGuard): TargetVerdict {
+export function judgeTarget(
+  matcher: Matcher,
+  question: Question,
+  guard: AddressGuard,
+): TargetVerdict {
   const verdict = verdictOf(matcher, question, guard);
   return { ...verdict, reason: reasonOf(verdict) };
 }
@@ -45,7 +49,11 @@ function verdictOf(matcher: Matcher, question: Question, guard: AddressGuard): V
  * The host machine's loopback has a name and two addresses; a rule for one speaks for what is the
  * same place. Denies win, whichever spelling they use; an allow must name it.
  */
-function loopbackVerdict(matcher: Matcher, question: Question, addresses: readonly Address[]): Verdict {
+function loopbackVerdict(
+  matcher: Matcher,
+  question: Question,
+  addresses: readonly Address[],
+): Verdict {
   const verdicts = [LOCALHOST, ...addresses].map((host) =>
     matcher.match({ ...question, host, namedOnly: true }),
   );

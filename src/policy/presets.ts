@@ -39,7 +39,8 @@ export function isPreset(name: string): name is PresetName {
 
 /** The network rules a preset begins with; deny-all has none, as nothing allowed is denied. */
 export function presetRules(preset: PresetName): PresetRule[] {
-  if (preset === 'allow-all') return [{ id: 'default-allow-all', decision: 'allow', resources: parseResources('**') }];
+  if (preset === 'allow-all')
+    return [{ id: 'default-allow-all', decision: 'allow', resources: parseResources('**') }];
   if (preset === 'deny-all') return [];
   return Object.entries(BALANCED).map(([id, resources]) => ({
     id,

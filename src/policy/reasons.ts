@@ -23,13 +23,20 @@ export function ruleLabel(rule: string): string {
 }
 
 /** `op(action=net:connect:tcp, resource=net:domain:example.com:443)` */
-export function operationOf({ host, port, protocol }: Pick<Question, 'host' | 'port' | 'protocol'>): string {
+export function operationOf({
+  host,
+  port,
+  protocol,
+}: Pick<Question, 'host' | 'port' | 'protocol'>): string {
   const type = isAddress(host) ? 'net:ip' : 'net:domain';
   return `op(action=net:connect:${protocol}, resource=${type}:${formatHostPort(host, port)})`;
 }
 
 /** The RULE column of a blocked row. */
-export function ruleText(rule: string | null, question: Pick<Question, 'host' | 'port' | 'protocol'>): string {
+export function ruleText(
+  rule: string | null,
+  question: Pick<Question, 'host' | 'port' | 'protocol'>,
+): string {
   const operation = operationOf(question);
   if (rule === null) return `no applicable policies for ${operation}`;
   return `denied: rule "${ruleLabel(rule)}" matched ${operation}`;

@@ -16,14 +16,21 @@ function decideBy(rules: readonly Rule[], question: Question, generation: number
   if (rule === undefined) {
     return { action: 'deny', kind: 'implicit', rule: null, source: null, generation };
   }
-  return { action: rule.decision, kind: 'explicit', rule: rule.id, source: rule.source, generation };
+  return {
+    action: rule.decision,
+    kind: 'explicit',
+    rule: rule.id,
+    source: rule.source,
+    generation,
+  };
 }
 
 function applies(rule: Rule, question: Question): boolean {
   if (rule.scope !== GLOBAL_SCOPE && rule.scope !== question.scope) return false;
   if (!rule.protocols.includes(question.protocol)) return false;
   return rule.resources.some((resource) => {
-    if (rule.decision === 'allow' && question.namedOnly === true && !isNamed(resource)) return false;
+    if (rule.decision === 'allow' && question.namedOnly === true && !isNamed(resource))
+      return false;
     return resourceMatches(resource, question.host, question.port);
   });
 }

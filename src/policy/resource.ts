@@ -6,6 +6,8 @@ import { type Address, addressBytes, parseAddress, parseRange } from './address.
 import { canonicalHost, type Host, normalizeHost } from './host.ts';
 import type { Decision } from './rule.ts';
 
+const ELEMENT_LENGTH_MAX = 2 * HOST_BYTES_MAX; // Character classes make a pattern longer than its hosts.
+
 /** One element of a rule's resource list, parsed. `text` is its canonical spelling. */
 export type Resource =
   /** `example.com`, `*.example.com`, `**.example.com`, `crl*.example.com`, `localhost:80` */
@@ -45,7 +47,8 @@ export function parseResources(list: string): Resource[] {
   const faults: string[] = [];
   for (const [index, element] of elements.entries()) {
     const resource = read(element);
-    if (typeof resource === 'string') faults.push(`element ${index + 1} ${JSON.stringify(element)}: ${resource}`);
+    if (typeof resource === 'string')
+      faults.push(`element ${index + 1} ${JSON.stringify(element)}: ${resource}`);
     else found.set(resource.text, resource);
   }
   if (faults.length > 0) throw invalid(faults.join('; '));
@@ -80,8 +83,14 @@ export function formatHostPort(host: string, port: number): string {
 }
 
 function forbiddenAllow(resource: Resource): string | null {
-  if (resource.kind === 'host' && resource.prefix === 'none' && resource.labels.join('.') === 'localhost') {
-    return resource.port === 0 ? 'the loopback is allowed port by port; write localhost:PORT' : null;
+  if (
+    resource.kind === 'host' &&
+    resource.prefix === 'none' &&
+    resource.labels.join('.') === 'localhost'
+  ) {
+    return resource.port === 0
+      ? 'the loopback is allowed port by port; write localhost:PORT'
+      : null;
   }
   if (resource.kind !== 'cidr') return null;
   if (resource.prefixLength === 0) return 'a range of all addresses; write ** or a narrower range';
@@ -93,23 +102,30 @@ function forbiddenAllow(resource: Resource): string | null {
 
 /** @returns the resource, or what is wrong and the right form. */
 function read(element: string): Resource | string {
-  if (element === '') return 'it is empty; remove the comma';
-  if (element.length > 2 * HOST_BYTES_MAX) return `it is longer than any host (${HOST_BYTES_MAX} bytes)`;
-  if (element.includes('://')) return 'it is a URL; write the host alone, like example.com:443';
-  if (element.includes('\\')) return 'globs cannot be escaped; write the name itself';
-  if (element === '*') return 'a lone * is ambiguous; write ** for everything';
+  const fault = misreadOf(element);
+  if (fault !== null) return fault;
   if (element.includes('/')) return readRange(element);
-  if (parseAddress(element)?.includes(':')) {
-    return `a bare IPv6 address; write [${element}]:PORT or ${element}/128`;
-  }
   const { host, port } = splitPort(element);
   if (typeof port === 'string') return port;
   const suffix = port === 0 ? '' : `:${port}`;
   if (host === '**') return { kind: 'any', text: `**${suffix}`, port };
   if (host.startsWith('[') && host.endsWith(']')) return readBracketed(host, port);
   const address = parseAddress(host);
-  if (address !== null) return ofAddress(address, port);
-  return readHost(host, port, suffix);
+  return address === null ? readHost(host, port, suffix) : ofAddress(address, port);
+}
+
+/** What people write for something else that we have a form for. */
+function misreadOf(element: string): string | null {
+  if (element === '') return 'it is empty; remove the comma';
+  if (element.length > ELEMENT_LENGTH_MAX)
+    return `it is longer than any host (${HOST_BYTES_MAX} bytes)`;
+  if (element.includes('://')) return 'it is a URL; write the host alone, like example.com:443';
+  if (element.includes('\\')) return 'globs cannot be escaped; write the name itself';
+  if (element === '*') return 'a lone * is ambiguous; write ** for everything';
+  if (!element.includes('/') && parseAddress(element)?.includes(':')) {
+    return `a bare IPv6 address; write [${element}]:PORT or ${element}/128`;
+  }
+  return null;
 }
 
 function readRange(element: string): Resource | string {
@@ -121,7 +137,8 @@ function readRange(element: string): Resource | string {
     return { kind: 'cidr', text: `${address}/${length}`, bytes, prefixLength: length, port: 0 };
   }
   if (/\/\d+:\d+$/.test(element)) return 'a range takes no port; write it alone, like 10.0.0.0/8';
-  if (/^[0-9a-f.:[\]]+\//i.test(element)) return `${range}; write it like 10.0.0.0/8 or 2001:db8::/32`;
+  if (/^[0-9a-f.:[\]]+\//i.test(element))
+    return `${range}; write it like 10.0.0.0/8 or 2001:db8::/32`;
   return 'a path cannot be named here; write the host alone, like example.com:443';
 }
 
@@ -147,9 +164,17 @@ function readHost(host: string, port: number, suffix: string): Resource | string
     const normal = normalizePattern(rest);
     const canonical = prefix === 'none' ? canonicalHost(normal as Host) : normal;
     const before = { none: '', one: '*.', many: '**.' }[prefix];
-    return { kind: 'host', text: `${before}${canonical}${suffix}`, prefix, labels: canonical.split('.'), port };
+    return {
+      kind: 'host',
+      text: `${before}${canonical}${suffix}`,
+      prefix,
+      labels: canonical.split('.'),
+      port,
+    };
   } catch (error) {
-    return error instanceof SallyportError ? `${error.message}; write a name like example.com` : String(error);
+    return error instanceof SallyportError
+      ? `${error.message}; write a name like example.com`
+      : String(error);
   }
 }
 
@@ -160,7 +185,9 @@ function normalizePattern(pattern: string): string {
   for (const label of labels) if (isGlob(label)) checkGlob(label);
   // A glob stands for letters: with one in its place, the whole must be a name.
   normalizeHost(labels.map((label) => (isGlob(label) ? 'x' : label)).join('.'));
-  const normal = labels.map((label) => (isGlob(label) ? label.toLowerCase() : normalizeHost(`${label}.x`).slice(0, -2)));
+  const normal = labels.map((label) =>
+    isGlob(label) ? label.toLowerCase() : normalizeHost(`${label}.x`).slice(0, -2),
+  );
   const host = normal.join('.');
   if (host.length > HOST_BYTES_MAX) throw invalid(`it is longer than ${HOST_BYTES_MAX} bytes`);
   return host;
@@ -174,7 +201,9 @@ const GLOB_LABEL = /^(?:[a-z0-9-]|\*|\?|\[!?(?:[a-z0-9](?:-[a-z0-9])?|-)+\])+$/i
 
 function checkGlob(label: string): void {
   if (label.length > 4 * LABEL_BYTES_MAX || !GLOB_LABEL.test(label)) {
-    throw invalid(`${JSON.stringify(label)} is not a glob: *, ?, [ab], [a-c] and [!ab] stand for letters, digits and hyphens`);
+    throw invalid(
+      `${JSON.stringify(label)} is not a glob: *, ?, [ab], [a-c] and [!ab] stand for letters, digits and hyphens`,
+    );
   }
   for (const [, from = '', to = ''] of label.matchAll(/([a-z0-9])-([a-z0-9])(?=[^[]*\])/gi)) {
     if (from > to) throw invalid(`the range ${from}-${to} runs backwards`);
@@ -189,7 +218,8 @@ export function splitPort(element: string): { host: string; port: number | strin
   if (host.includes(':') && !host.startsWith('[')) {
     return { host, port: 'an IPv6 address needs brackets; write [ADDRESS]:PORT' };
   }
-  if (host === '') return { host, port: 'the host is missing; write HOST:PORT, or **:PORT for all' };
+  if (host === '')
+    return { host, port: 'the host is missing; write HOST:PORT, or **:PORT for all' };
   if (!/^[1-9]\d{0,4}$/.test(text) || Number(text) > 65_535) {
     return { host, port: `the port ${JSON.stringify(text)} is not one number from 1 to 65535` };
   }

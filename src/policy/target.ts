@@ -32,5 +32,8 @@ function defaultPort(text: string, scheme: string | undefined): number {
 }
 
 function badTarget(text: string, why: string): SallyportError {
-  return new SallyportError('SALLYPORT_TARGET_INVALID', `${JSON.stringify(text)} is not a target: ${why}`);
+  return new SallyportError(
+    'SALLYPORT_TARGET_INVALID',
+    `${JSON.stringify(text)} is not a target: ${why}`,
+  );
 }

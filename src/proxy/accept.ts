@@ -90,7 +90,9 @@ export class Connection {
   /** Silent for too long: a head that began is answered 408, anything else just ends. */
   expire(): void {
     if (this.phase === 'head') {
-      this.#malformed(new SallyportError('SALLYPORT_REQUEST_TIMEOUT', 'the head did not arrive in time'));
+      this.#malformed(
+        new SallyportError('SALLYPORT_REQUEST_TIMEOUT', 'the head did not arrive in time'),
+      );
     } else {
       this.socket.destroy();
     }
@@ -124,7 +126,9 @@ export class Connection {
   readonly #onEnd = (): void => {
     this.#ended = true;
     if (this.#content !== null && !this.contentDone) {
-      this.#content.destroy(new SallyportError('SALLYPORT_REQUEST_MALFORMED', 'the content is incomplete'));
+      this.#content.destroy(
+        new SallyportError('SALLYPORT_REQUEST_MALFORMED', 'the content is incomplete'),
+      );
     }
     if (this.phase === 'idle' || this.phase === 'head') this.socket.end();
   };
@@ -145,9 +149,15 @@ export class Connection {
     }
     const room = this.#pending.buffer.byteLength - this.#pending.byteOffset;
     if (this.#own && room >= length + chunk.length) {
-      this.#pending = Buffer.from(this.#pending.buffer, this.#pending.byteOffset, length + chunk.length);
+      this.#pending = Buffer.from(
+        this.#pending.buffer,
+        this.#pending.byteOffset,
+        length + chunk.length,
+      );
     } else {
-      const larger = Buffer.allocUnsafeSlow(Math.max(PENDING_BYTES_MIN, 2 * (length + chunk.length)));
+      const larger = Buffer.allocUnsafeSlow(
+        Math.max(PENDING_BYTES_MIN, 2 * (length + chunk.length)),
+      );
       larger.set(this.#pending);
       this.#pending = larger.subarray(0, length + chunk.length);
       this.#own = true;
@@ -160,7 +170,8 @@ export class Connection {
     try {
       head = parseRequestHead(this.#pending, 0, this.#pending.length, this.#scanned);
     } catch (error) {
-      return this.#malformed(error);
+      this.#malformed(error);
+      return;
     }
     if (head === null) {
       if (this.phase === 'idle') this.sinceMs = this.#tick.nowMs;
@@ -188,6 +199,10 @@ export class Connection {
       this.contentBytes = length;
       return length === 0 ? null : rest.subarray(0, length);
     }
+    return this.#streamContent(length, rest);
+  }
+
+  #streamContent(length: number | null, rest: Buffer): Buffer | Readable {
     this.#decoder = new BodyDecoder(length === null ? 'chunked' : 'length', length ?? 0);
     const content = new IncomingContent(this);
     this.#content = content;
@@ -247,7 +262,10 @@ export class Connection {
 
   /** The exchange is over and the answer is out: on to the next request, here already or not. */
   #between(): void {
-    if (this.draining) return this.#close();
+    if (this.draining) {
+      this.#close();
+      return;
+    }
     this.phase = 'idle';
     this.sinceMs = this.#tick.nowMs;
     if (this.#pending.length > 0) this.#next();

@@ -117,7 +117,10 @@ function poolKeyOf({ scope, host, port }: Question, addresses: readonly Address[
 
 function denied({ host, port }: Target, reason: string | null): SallyportError {
   const why = reason ?? 'no rule allows it';
-  return new SallyportError('SALLYPORT_DENIED', `${formatHostPort(host, port)} is not allowed: ${why}`);
+  return new SallyportError(
+    'SALLYPORT_DENIED',
+    `${formatHostPort(host, port)} is not allowed: ${why}`,
+  );
 }
 
 function forbidden({ host, port }: Question, why: string, entry: Entry): SallyportError {

@@ -48,7 +48,10 @@ export class Registry {
     if (origin.listener !== null) {
       const own = this.#byName.get(origin.listener);
       if (own !== undefined) return own.sandbox;
-      throw new SallyportError('SALLYPORT_SANDBOX_UNKNOWN', 'this listener has no sandbox any more');
+      throw new SallyportError(
+        'SALLYPORT_SANDBOX_UNKNOWN',
+        'this listener has no sandbox any more',
+      );
     }
     if (authorization !== null) return this.#byToken(authorization);
     const bySource = this.#bySource.size > 0 ? this.#bySource.get(origin.remoteAddress) : undefined;
@@ -63,7 +66,9 @@ export class Registry {
     const pair = encoded === undefined ? '' : Buffer.from(encoded, 'base64').toString('latin1');
     const colon = pair.indexOf(':');
     const known = this.#byName.get(pair.slice(0, Math.max(colon, 0)));
-    const sent = createHash('sha256').update(pair.slice(colon + 1), 'latin1').digest();
+    const sent = createHash('sha256')
+      .update(pair.slice(colon + 1), 'latin1')
+      .digest();
     const same = timingSafeEqual(sent, known?.token ?? UNKNOWN_TOKEN);
     if (known !== undefined && same && colon > 0) return known.sandbox;
     throw new SallyportError('SALLYPORT_SANDBOX_UNKNOWN', 'the proxy credentials are wrong');

@@ -3,20 +3,20 @@
 import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { SallyportError } from '../base/errors.ts';
-import { BAD_HEAD_HOST } from './record.ts';
 import type { Connection, Received, Serve } from './accept.ts';
-import { decide, type Deciders, type Permit } from './decide.ts';
+import { type Deciders, decide, type Permit } from './decide.ts';
 import type { Ingress, ProxySettings, Sandbox, Target } from './exchange.ts';
 import { forwardRequestFields } from './fields.ts';
 import type { Registry } from './identify.ts';
-import { explain, welcome } from './welcome.ts';
 import type { Entry, Recorder } from './record.ts';
+import { BAD_HEAD_HOST } from './record.ts';
 import { clientClosed, relay } from './relay.ts';
 import type { Reply } from './reply.ts';
 import { refuse } from './respond.ts';
 import { dial, type Upstreams } from './route.ts';
 import { parseRequestTarget } from './target.ts';
-import { Download, splice, type Passage, type Tick } from './tunnel.ts';
+import { Download, type Passage, splice, type Tick } from './tunnel.ts';
+import { explain, welcome } from './welcome.ts';
 
 /** Everything the proxy works with; workers/serve.ts builds it once. */
 export type Services = Deciders & {
@@ -201,5 +201,7 @@ function codeOf(error: unknown): string {
 }
 
 function internal(cause: unknown): SallyportError {
-  return new SallyportError('SALLYPORT_INTERNAL', 'a defect of the proxy ended this exchange', { cause });
+  return new SallyportError('SALLYPORT_INTERNAL', 'a defect of the proxy ended this exchange', {
+    cause,
+  });
 }

@@ -2,8 +2,8 @@
 // is closed once, whichever way the exchange went; outcomes leave in small batches.
 import type { Clock } from '../base/clock.ts';
 import { OUTCOME_BATCH_MAX, OUTCOME_BATCH_MS, SLOT_RETRY_MS } from '../base/limits.ts';
-import type { Host } from '../policy/host.ts';
 import type { Verdict } from '../policy/decision.ts';
+import type { Host } from '../policy/host.ts';
 import type { Ingress, Outcome, Slots } from './exchange.ts';
 
 type Draft = { -readonly [Field in keyof Outcome]: Outcome[Field] };

@@ -89,7 +89,10 @@ class Handler implements Dispatcher.DispatchHandler {
     const { received, entry } = this.#work;
     const { connection, reply, head } = received;
     const gone = (): void => controller.abort(clientClosed());
-    if (connection.socket.destroyed) return gone();
+    if (connection.socket.destroyed) {
+      gone();
+      return;
+    }
     connection.onGone = gone;
     entry.draft.connect_ms = entry.elapsedMs();
     entry.draft.address = this.#upstream.address;
@@ -108,7 +111,10 @@ class Handler implements Dispatcher.DispatchHandler {
       rawOf(controller.rawHeaders),
       this.#work.via ? '1.1' : null,
     );
-    if (status < 200) return reply.interim(status, text);
+    if (status < 200) {
+      reply.interim(status, text);
+      return;
+    }
     if (!connection.contentDone) reply.closes = true; // Early answer: the rest of the content has no reader.
     reply.start(status, reason, text, contentLength);
   }
@@ -194,7 +200,8 @@ function explained(permit: Permit, error: unknown): SallyportError {
   if (error instanceof SallyportError) return error;
   const { host, port } = permit.target;
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  const known = UPSTREAM_CODES[code] ?? (code.startsWith('HPE_') ? 'SALLYPORT_UPSTREAM_MALFORMED' : undefined);
+  const known =
+    UPSTREAM_CODES[code] ?? (code.startsWith('HPE_') ? 'SALLYPORT_UPSTREAM_MALFORMED' : undefined);
   return new SallyportError(
     known ?? 'SALLYPORT_UPSTREAM_UNREACHABLE',
     `the exchange with ${host}:${port} failed${code === '' ? '' : `: ${code}`}`,

@@ -2,6 +2,7 @@
 // what the client can take (HTTP/1.0 gets no chunks) and nothing of where the answer comes from.
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
+import { CHUNK_TAIL, chunkEnd, chunkHead } from './body.ts';
 import { reset } from './reset.ts';
 
 /** What of the request shapes the answer. */
@@ -16,7 +17,6 @@ export type Asked = {
 type Framing = 'none' | 'length' | 'chunked' | 'close';
 
 const COALESCE_BYTES_MAX = 16_384; // Up to here one write of head and content beats two.
-const CHUNKS_END = '0\r\n';
 // undici decodes an origin's reason phrase as UTF-8, and some of those code points would become CR
 // or LF when they are written as single bytes (RFC 9112 section 11.1); ASCII alone is passed on.
 const PHRASE = /^[\t\x20-\x7e]*$/;
@@ -50,7 +50,10 @@ export class Reply {
   interim(status: number, fields: string): void {
     if (this.#asked.version === 10 || this.started) return;
     if (this.#socket.writableNeedDrain) return; // An origin must not fill us with what nobody reads.
-    this.#socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${fields}\r\n`, 'latin1');
+    this.#socket.write(
+      `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${fields}\r\n`,
+      'latin1',
+    );
   }
 
   /**
@@ -66,7 +69,8 @@ export class Reply {
     let framing = '';
     if (bare || method === 'HEAD') {
       this.#framing = 'none';
-      if (contentLength !== null && status !== 204) framing = `Content-Length: ${contentLength}\r\n`;
+      if (contentLength !== null && status !== 204)
+        framing = `Content-Length: ${contentLength}\r\n`;
     } else if (contentLength !== null) {
       this.#framing = 'length';
       this.#left = contentLength;
@@ -91,21 +95,25 @@ export class Reply {
     if (this.#framing === 'none' || chunk.length === 0) return true;
     this.bytes += chunk.length;
     this.#left -= chunk.length;
-    const before = this.#framing === 'chunked' ? `${chunk.length.toString(16)}\r\n` : '';
-    const head = (this.#head ?? '') + before;
+    const head = this.#head ?? '';
     this.#head = null;
-    const after = this.#framing === 'chunked' ? '\r\n' : '';
-    if (head === '' && after === '') this.#socket.write(chunk);
-    else if (chunk.length <= COALESCE_BYTES_MAX) this.#socket.write(join(head, chunk, after));
-    else {
-      this.#socket.cork();
-      if (head !== '') this.#socket.write(head, 'latin1');
-      this.#socket.write(chunk);
-      if (after !== '') this.#socket.write(after, 'latin1');
-      this.#socket.uncork();
-    }
+    if (this.#framing === 'chunked') this.#write(head + chunkHead(chunk.length), chunk, CHUNK_TAIL);
+    else if (head === '') this.#socket.write(chunk);
+    else this.#write(head, chunk, '');
     // What the kernel took at once needs no waiting, though write() counts it and says stop.
     return this.#socket.writableLength === 0 || !this.#socket.writableNeedDrain;
+  }
+
+  #write(before: string, chunk: Buffer, after: string): void {
+    if (chunk.length <= COALESCE_BYTES_MAX) {
+      this.#socket.write(join(before, chunk, after));
+      return;
+    }
+    this.#socket.cork();
+    this.#socket.write(before, 'latin1');
+    this.#socket.write(chunk);
+    if (after !== '') this.#socket.write(after, 'latin1');
+    this.#socket.uncork();
   }
 
   /**
@@ -116,7 +124,7 @@ export class Reply {
    */
   end(trailers: string): boolean {
     const whole = this.#framing !== 'length' || this.#left === 0;
-    const last = this.#framing === 'chunked' ? `${CHUNKS_END}${trailers}\r\n` : '';
+    const last = this.#framing === 'chunked' ? chunkEnd(trailers) : '';
     const rest = (this.#head ?? '') + last;
     this.#head = null;
     if (rest !== '') this.#socket.write(rest, 'latin1');

@@ -1,6 +1,6 @@
 // Names to addresses, once per decision. Answers are cached for a bounded time and number, and a
 // name that is being asked for is not asked for twice.
-import { lookup, Resolver as DnsResolver } from 'node:dns/promises';
+import { Resolver as DnsResolver, lookup } from 'node:dns/promises';
 import type { Clock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
 import {

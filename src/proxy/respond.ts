@@ -7,7 +7,10 @@ import { formatHostPort } from '../policy/resource.ts';
 import type { Outcome } from './exchange.ts';
 import type { Reply } from './reply.ts';
 
-type Facts = Pick<Outcome, 'host' | 'port' | 'rule' | 'source' | 'deny_kind' | 'reason' | 'verdict'>;
+type Facts = Pick<
+  Outcome,
+  'host' | 'port' | 'rule' | 'source' | 'deny_kind' | 'reason' | 'verdict'
+>;
 
 /** RFC 9209 section 2.3: proxy error types, for clients that read Proxy-Status. */
 const PROXY_ERRORS: Partial<Record<Code, string>> = {
@@ -34,7 +37,12 @@ export function isPolicyRefusal(code: Code): boolean {
  *
  * @param accept  the client's Accept field, or null: JSON is sent to those who prefer it.
  */
-export function refuse(reply: Reply, error: SallyportError, facts: Facts, accept: string | null): void {
+export function refuse(
+  reply: Reply,
+  error: SallyportError,
+  facts: Facts,
+  accept: string | null,
+): void {
   const json = accept !== null && prefersJson(accept);
   const content = Buffer.from(json ? problem(error, facts) : text(error, facts));
   const type = json ? 'application/problem+json' : 'text/plain; charset=utf-8';
@@ -55,7 +63,8 @@ function codeFields(error: SallyportError, facts: Facts): string {
   if (isPolicyRefusal(error.code) && facts.rule !== null) {
     lines.push(`X-Sallyport-Rule: ${facts.rule}`);
   }
-  if (error.status === 407) lines.push('Proxy-Authenticate: Basic realm="sallyport", charset="UTF-8"');
+  if (error.status === 407)
+    lines.push('Proxy-Authenticate: Basic realm="sallyport", charset="UTF-8"');
   return `${lines.join('\r\n')}\r\n`;
 }
 

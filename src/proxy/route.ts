@@ -59,7 +59,12 @@ export function dial(permit: Permit, onread?: OnReadOpts): Dialling {
 
 function connectOptions(permit: Permit, onread: OnReadOpts | undefined): NetConnectOpts {
   const { addresses, target } = permit;
-  const common = { port: target.port, allowHalfOpen: true, noDelay: true, ...(onread && { onread }) };
+  const common = {
+    port: target.port,
+    allowHalfOpen: true,
+    noDelay: true,
+    ...(onread && { onread }),
+  };
   const [only, ...more] = addresses;
   if (only !== undefined && more.length === 0) return { ...common, host: only };
   const pinned = addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 }));
@@ -149,12 +154,19 @@ function open(permit: Permit): Upstream {
 
 function timeoutOf(permit: Permit): SallyportError {
   const { host, port } = permit.target;
-  return new SallyportError('SALLYPORT_UPSTREAM_TIMEOUT', `no connection to ${host}:${port} in time`);
+  return new SallyportError(
+    'SALLYPORT_UPSTREAM_TIMEOUT',
+    `no connection to ${host}:${port} in time`,
+  );
 }
 
 function unreachable(permit: Permit, why: string, cause?: Error): SallyportError {
   const { host, port } = permit.target;
-  return new SallyportError('SALLYPORT_UPSTREAM_UNREACHABLE', `no connection to ${host}:${port}: ${why}`, { cause });
+  return new SallyportError(
+    'SALLYPORT_UPSTREAM_UNREACHABLE',
+    `no connection to ${host}:${port}: ${why}`,
+    { cause },
+  );
 }
 
 /** The system's word for a failure (ECONNREFUSED); the message could name an inner address. */

@@ -7,7 +7,11 @@
 //   ├───────┼───────┼──────────┼─────────┼──────────┼──────┼─────────┤
 //   │ state │ time  │ sandbox  │ method  │ host     │ port │ ingress │
 //   │ i32   │ f64   │ 1 + 63   │ 1 + 31  │ 1 + 253  │ u16  │ u8      │
-import { EXCHANGES_PER_WORKER_MAX, HOST_BYTES_MAX, SANDBOX_NAME_BYTES_MAX } from '../base/limits.ts';
+import {
+  EXCHANGES_PER_WORKER_MAX,
+  HOST_BYTES_MAX,
+  SANDBOX_NAME_BYTES_MAX,
+} from '../base/limits.ts';
 import type { Ingress } from '../proxy/exchange.ts';
 
 const SLOT_BYTES = 384;

@@ -26,7 +26,11 @@ export type PoolOptions = {
   readonly clock: Clock;
   /** Resolves when the outcomes are on file; only then may their slots be used again. */
   readonly onOutcomes: (outcomes: readonly Outcome[]) => Promise<void>;
-  readonly onLog: (level: LogLevel, message: string, facts: Readonly<Record<string, unknown>>) => void;
+  readonly onLog: (
+    level: LogLevel,
+    message: string,
+    facts: Readonly<Record<string, unknown>>,
+  ) => void;
   /** A worker has died; `interrupted` is what it was doing, one outcome each. */
   readonly onLost: (worker: number, interrupted: readonly Outcome[], error: Error) => Promise<void>;
   /** The lane of a dead worker can be taken as left. */
@@ -45,7 +49,11 @@ type Seat = {
   filed: Promise<void>;
 };
 
-type Waiting = { readonly left: Set<number>; readonly done: () => void; readonly fail: (error: Error) => void };
+type Waiting = {
+  readonly left: Set<number>;
+  readonly done: () => void;
+  readonly fail: (error: Error) => void;
+};
 
 /** All workers of a daemon. */
 export class WorkerPool {
@@ -66,6 +74,7 @@ export class WorkerPool {
     this.#sandboxes = options.sandboxes;
     this.#piscina = new Piscina({
       filename: SERVE_TASK,
+      name: 'serve',
       minThreads: options.workers,
       maxThreads: options.workers,
       concurrentTasksPerWorker: 1,
@@ -106,8 +115,15 @@ export class WorkerPool {
     return this.#settings.listen.port;
   }
 
-  status(): { workers: { worker: number; threadId: number; restarts: number }[]; restarts: number } {
-    const workers = this.#seats.map(({ worker, threadId, restarts }) => ({ worker, threadId, restarts }));
+  status(): {
+    workers: { worker: number; threadId: number; restarts: number }[];
+    restarts: number;
+  } {
+    const workers = this.#seats.map(({ worker, threadId, restarts }) => ({
+      worker,
+      threadId,
+      restarts,
+    }));
     return { workers, restarts: workers.reduce((sum, { restarts }) => sum + restarts, 0) };
   }
 
@@ -124,7 +140,9 @@ export class WorkerPool {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const timer = setTimeout(() => {
       settle();
-      reject(new SallyportError('SALLYPORT_PUBLISH_TIMEOUT', 'a worker did not take its new settings'));
+      reject(
+        new SallyportError('SALLYPORT_PUBLISH_TIMEOUT', 'a worker did not take its new settings'),
+      );
     }, CONFIGURE_WAIT_MS_MAX);
     const settle = (): void => {
       clearTimeout(timer);
@@ -142,7 +160,12 @@ export class WorkerPool {
         reject(error);
       },
     });
-    const message = { type: 'configure', number, settings: this.#settings, sandboxes } satisfies ToWorker;
+    const message = {
+      type: 'configure',
+      number,
+      settings: this.#settings,
+      sandboxes,
+    } satisfies ToWorker;
     for (const seat of this.#seats) seat.port.postMessage(message);
     return promise;
   }
@@ -170,7 +193,14 @@ export class WorkerPool {
 
   #seat(worker: number): Seat {
     const inflight = createInflight();
-    return { worker, inflight, port: new MessageChannel().port1, threadId: 0, restarts: 0, filed: Promise.resolve() };
+    return {
+      worker,
+      inflight,
+      port: new MessageChannel().port1,
+      threadId: 0,
+      restarts: 0,
+      filed: Promise.resolve(),
+    };
   }
 
   /** @returns the port, once this worker accepts. */
@@ -207,7 +237,10 @@ export class WorkerPool {
     if (message.type === 'outcomes') {
       seat.filed = seat.filed.then(() => this.#file(seat, message.outcomes));
     } else if (message.type === 'log') {
-      this.#options.onLog(message.level, message.message, { worker: seat.worker, ...message.facts });
+      this.#options.onLog(message.level, message.message, {
+        worker: seat.worker,
+        ...message.facts,
+      });
     } else {
       this.#configured(seat.worker, message.number, message.error);
     }
@@ -222,9 +255,9 @@ export class WorkerPool {
   #configured(worker: number, number: number, error: string | null): void {
     const waiting = this.#configurations.get(number);
     if (waiting === undefined) return;
-    if (error !== null) return waiting.fail(new SallyportError('SALLYPORT_CONFLICT', error));
     waiting.left.delete(worker);
-    if (waiting.left.size === 0) waiting.done();
+    if (error !== null) waiting.fail(new SallyportError('SALLYPORT_CONFLICT', error));
+    else if (waiting.left.size === 0) waiting.done();
   }
 
   /** A worker's task is over. Unless all are stopping, what it left is recorded and it is replaced. */
@@ -236,7 +269,11 @@ export class WorkerPool {
     const inflight = new Inflight(seat.inflight);
     const interrupted = inflight.interrupted();
     if (interrupted.length > 0 || !this.#stopping) {
-      await this.#options.onLost(seat.worker, interrupted.map((one) => this.#interruptedOutcome(one)), error);
+      await this.#options.onLost(
+        seat.worker,
+        interrupted.map((one) => this.#interruptedOutcome(one)),
+        error,
+      );
       for (const { slot } of interrupted) inflight.free(slot);
     }
     if (this.#stopping || !this.#mayRestart()) return;

@@ -1,7 +1,8 @@
 // The Piscina task: one worker thread's whole life. It builds the services once, listens, serves,
 // takes new settings, drains, and ends. The proxy itself is in src/proxy and knows none of this.
-import { createServer, type Server, type Socket } from 'node:net';
+
 import { unlinkSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
 import { threadId } from 'node:worker_threads';
 import { systemClock } from '../base/clock.ts';
 import {
@@ -34,7 +35,7 @@ const IDLE_MS_MAX: Readonly<Record<Phase, number>> = {
 };
 
 /** Runs one worker until it is told to drain. */
-export default async function serve(task: ServeTask): Promise<void> {
+export async function serve(task: ServeTask): Promise<void> {
   const worker = new Worker(task);
   await worker.run();
 }
@@ -131,7 +132,9 @@ class Worker {
         : { path: unlinked(listen.path), backlog: 4_096 },
       () => {
         server.off('error', reject);
-        server.on('error', (error) => this.#log('error', 'a listener failed', { error: String(error) }));
+        server.on('error', (error) =>
+          this.#log('error', 'a listener failed', { error: String(error) }),
+        );
         this.#servers.set(key, { server, origin: sandbox });
         resolve();
       },
@@ -173,7 +176,7 @@ class Worker {
     this.#draining = true;
     for (const { server } of this.#servers.values()) server.close();
     for (const connection of this.#connections) connection.drain();
-    if (this.#connections.size === 0) return this.#ended.resolve();
+    if (this.#connections.size === 0) this.#ended.resolve();
     setTimeout(() => {
       for (const connection of this.#connections) connection.socket.destroy();
     }, timeoutMs).unref();

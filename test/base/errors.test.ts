@@ -4,8 +4,12 @@ import { CODES, type Code, SallyportError } from '../../src/base/errors.ts';
 
 // docs/errors.md is the promise; the table is what happens. Neither may say more than the other.
 t.test('every code is documented as it is', async (t) => {
-  const rows = readFileSync('docs/errors.md', 'utf8').matchAll(/^\| `(SALLYPORT_\w+)` \| (\d+) \| (.+) \|$/gm);
-  const documented = new Map([...rows].map(([, code, status, hint]) => [code, { status: Number(status), hint }]));
+  const rows = readFileSync('docs/errors.md', 'utf8').matchAll(
+    /^\| `(SALLYPORT_\w+)` \| (\d+) \| (.+) \|$/gm,
+  );
+  const documented = new Map(
+    [...rows].map(([, code, status, hint]) => [code, { status: Number(status), hint }]),
+  );
   for (const [code, { status, hint }] of Object.entries(CODES)) {
     t.strictSame(documented.get(code), { status, hint }, code);
     documented.delete(code);

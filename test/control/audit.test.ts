@@ -17,7 +17,10 @@ function linesOf(folder: string): Line[] {
   return auditFiles(folder).flatMap((path) => {
     const text = readFileSync(path, 'utf8');
     if (text !== '' && !text.endsWith('\n')) throw new Error(`${path} ends within a line`);
-    return text.split('\n').filter(Boolean).map((line) => JSON.parse(line) as Line);
+    return text
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line) as Line);
   });
 }
 
@@ -30,7 +33,13 @@ t.test('a line for each outcome, with the facts and no slot', async (t) => {
   const audit = await Audit.open({ folder, onTrouble: failing });
   await audit.record([outcomeOf(), outcomeOf({ host: 'b.test', slot: 9 })]);
   const lines = linesOf(folder);
-  t.strictSame(lines.map(({ seq, host }) => [seq, host]), [[1, 'example.com'], [2, 'b.test']]);
+  t.strictSame(
+    lines.map(({ seq, host }) => [seq, host]),
+    [
+      [1, 'example.com'],
+      [2, 'b.test'],
+    ],
+  );
   const { slot: _slot, time_ms: _time, ...facts } = outcomeOf();
   t.strictSame(lines[0], { seq: 1, time: '2026-01-02T03:04:05.678Z', ...facts });
   t.equal(statSync(auditFiles(folder)[0] ?? '').mode & 0o777, 0o600);
@@ -50,7 +59,11 @@ t.test('numbers go on after a restart, and what death left of a line is cut off'
     const audit = await Audit.open({ folder, onTrouble: failing });
     await audit.record([outcomeOf()]);
     await audit.close();
-    t.strictSame(linesOf(folder).map(({ seq }) => seq), [1, 2, 3], JSON.stringify(torn));
+    t.strictSame(
+      linesOf(folder).map(({ seq }) => seq),
+      [1, 2, 3],
+      JSON.stringify(torn),
+    );
   }
 });
 
@@ -60,7 +73,10 @@ t.test('an empty newest file takes its number from its name', async (t) => {
   const audit = await Audit.open({ folder, onTrouble: failing });
   await audit.record([outcomeOf()]);
   await audit.close();
-  t.strictSame(linesOf(folder).map(({ seq }) => seq), [41]);
+  t.strictSame(
+    linesOf(folder).map(({ seq }) => seq),
+    [41],
+  );
 });
 
 t.test('files are changed at their size, and only so many kept', async (t) => {
@@ -71,7 +87,10 @@ t.test('files are changed at their size, and only so many kept', async (t) => {
   t.equal(auditFiles(folder).length, 3);
   const seqs = linesOf(folder).map(({ seq }) => seq);
   t.equal(seqs.at(-1), 40);
-  t.ok(seqs.every((seq, i) => i === 0 || seq === (seqs[i - 1] ?? 0) + 1), 'without a gap');
+  t.ok(
+    seqs.every((seq, i) => i === 0 || seq === (seqs[i - 1] ?? 0) + 1),
+    'without a gap',
+  );
   for (const path of auditFiles(folder)) {
     const first = JSON.parse(readFileSync(path, 'utf8').split('\n', 1)[0] ?? '') as Line;
     t.match(path, String(first.seq).padStart(15, '0'));
@@ -87,34 +106,40 @@ t.test('a large batch is not held back for the flush', async (t) => {
   await audit.close();
 });
 
-t.test('while the disk refuses nothing is acknowledged, and afterwards nothing is missing', async (t) => {
-  const folder = temporaryFolder(t);
-  const troubles: (Error | null)[] = [];
-  const recovered = Promise.withResolvers<void>();
-  const failed = Promise.withResolvers<void>();
-  const audit = await Audit.open({
-    folder,
-    fileBytesMax: 1,
-    onTrouble: (error) => {
-      troubles.push(error);
-      if (error === null) recovered.resolve();
-      else failed.resolve();
-    },
-  });
-  await audit.record([outcomeOf()]);
-  // The next file cannot be made: its place is taken by a folder.
-  const blocked = join(folder, 'audit-000000000000002.jsonl');
-  mkdirSync(blocked);
-  let acknowledged = false;
-  const recording = audit.record([outcomeOf()]).then(() => {
-    acknowledged = true;
-  });
-  await failed.promise;
-  t.notOk(acknowledged);
-  rmdirSync(blocked);
-  await recovered.promise;
-  await recording;
-  await audit.close();
-  t.strictSame(linesOf(folder).map(({ seq }) => seq), [1, 2]);
-  t.equal(troubles.at(-1), null);
-});
+t.test(
+  'while the disk refuses nothing is acknowledged, and afterwards nothing is missing',
+  async (t) => {
+    const folder = temporaryFolder(t);
+    const troubles: (Error | null)[] = [];
+    const recovered = Promise.withResolvers<void>();
+    const failed = Promise.withResolvers<void>();
+    const audit = await Audit.open({
+      folder,
+      fileBytesMax: 1,
+      onTrouble: (error) => {
+        troubles.push(error);
+        if (error === null) recovered.resolve();
+        else failed.resolve();
+      },
+    });
+    await audit.record([outcomeOf()]);
+    // The next file cannot be made: its place is taken by a folder.
+    const blocked = join(folder, 'audit-000000000000002.jsonl');
+    mkdirSync(blocked);
+    let acknowledged = false;
+    const recording = audit.record([outcomeOf()]).then(() => {
+      acknowledged = true;
+    });
+    await failed.promise;
+    t.notOk(acknowledged);
+    rmdirSync(blocked);
+    await recovered.promise;
+    await recording;
+    await audit.close();
+    t.strictSame(
+      linesOf(folder).map(({ seq }) => seq),
+      [1, 2],
+    );
+    t.equal(troubles.at(-1), null);
+  },
+);

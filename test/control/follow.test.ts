@@ -7,7 +7,10 @@ import { outcomeOf } from '../helpers/control.ts';
 async function linesOf(reader: AsyncIterable<unknown>): Promise<Record<string, unknown>[]> {
   let text = '';
   for await (const piece of reader) text += String(piece);
-  return text.split('\n').filter(Boolean).map((line) => JSON.parse(line) as Record<string, unknown>);
+  return text
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
 }
 
 t.test('each reader gets the decisions it asked for', async (t) => {
@@ -33,7 +36,10 @@ t.test('each reader gets the decisions it asked for', async (t) => {
     reason: 'why',
   });
   t.equal(lines.length, 2);
-  t.strictSame((await linesOf(one)).map(({ sandbox }) => sandbox), ['other']);
+  t.strictSame(
+    (await linesOf(one)).map(({ sandbox }) => sandbox),
+    ['other'],
+  );
 });
 
 t.test('a reader that falls behind is told so and cut; the others are not held up', async (t) => {

@@ -59,7 +59,13 @@ t.test('rows name the rule and why', async (t) => {
   log.add([
     outcomeOf({ verdict: 'deny', deny_kind: 'explicit', rule, reason: 'Denied by local rule' }),
     // Refused for its address: the rule that allowed the name is not the one that refused.
-    outcomeOf({ verdict: 'deny', deny_kind: 'implicit', rule, reason: 'resolved-address', host: 'x' }),
+    outcomeOf({
+      verdict: 'deny',
+      deny_kind: 'implicit',
+      rule,
+      reason: 'resolved-address',
+      host: 'x',
+    }),
     outcomeOf({ rule, code: 'SALLYPORT_UPSTREAM_TIMEOUT' }),
     outcomeOf({ rule, code: 'SALLYPORT_CLIENT_CLOSED', host: 'y' }),
   ]);
@@ -76,9 +82,16 @@ t.test('rows name the rule and why', async (t) => {
 t.test('lists one sandbox, and the latest', async (t) => {
   const log = DecisionLog.open(join(temporaryFolder(t), 'log.db'), failing);
   t.teardown(() => log.close());
-  for (const n of [1, 2, 3]) log.add([outcomeOf({ host: `h${n}`, time_ms: n, sandbox: `s${n % 2}` })]);
-  t.strictSame(log.list(null, 2).allowed_hosts.map(({ host }) => host), ['h3:443', 'h2:443']);
-  t.strictSame(log.list('s1', 0).allowed_hosts.map(({ host }) => host), ['h3:443', 'h1:443']);
+  for (const n of [1, 2, 3])
+    log.add([outcomeOf({ host: `h${n}`, time_ms: n, sandbox: `s${n % 2}` })]);
+  t.strictSame(
+    log.list(null, 2).allowed_hosts.map(({ host }) => host),
+    ['h3:443', 'h2:443'],
+  );
+  t.strictSame(
+    log.list('s1', 0).allowed_hosts.map(({ host }) => host),
+    ['h3:443', 'h1:443'],
+  );
   log.clear();
   t.strictSame(log.list(null, 0).allowed_hosts, []);
 });

@@ -29,7 +29,7 @@ t.test('a socket path that is too long for the system is put elsewhere', async (
   t.ok(paths.socket.startsWith(tmpdir()));
 });
 
-t.test('folders are made, and are the user\'s alone', async (t) => {
+t.test("folders are made, and are the user's alone", async (t) => {
   const env = temporaryEnv(t);
   const paths = resolvePaths(env);
   createFolders(paths);

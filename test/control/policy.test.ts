@@ -40,7 +40,9 @@ type Test = Parameters<typeof temporaryFolder>[0];
 t.test('a rule is enforced and stored when its change is answered', async (t) => {
   const { store, policy, ask } = await setup(t);
   t.equal(ask('a.example.com'), 'deny');
-  const [rule] = await policy.add([{ decision: 'allow', resources: ['a.example.com,b.example.com'] }]);
+  const [rule] = await policy.add([
+    { decision: 'allow', resources: ['a.example.com,b.example.com'] },
+  ]);
   t.equal(ask('a.example.com'), `allow ${rule?.id}`);
   t.strictSame(store.rules(), policy.rules);
   t.equal(rule?.name, rule?.id);
@@ -63,12 +65,19 @@ t.test('resources are taken out of the rules of one scope, all or none', async (
   });
   t.equal(ask('a.test'), `allow ${global?.id}`);
   const removed = await policy.remove({ resources: ['a.test'] });
-  t.strictSame(removed.map(({ rule, resources }) => [rule.id, resources]), [[global?.id, ['a.test']]]);
+  t.strictSame(
+    removed.map(({ rule, resources }) => [rule.id, resources]),
+    [[global?.id, ['a.test']]],
+  );
   t.equal(ask('a.test'), 'deny');
   t.equal(ask('a.test', 1), `allow ${own?.id}`, 'the sandbox keeps its own');
   t.equal(ask('b.test'), `allow ${global?.id}`, 'the rest of the rule stays under its id');
   await policy.remove({ resources: ['b.test'] });
-  t.strictSame(store.rules().map(({ id }) => id), [own?.id], 'an empty rule goes');
+  t.strictSame(
+    store.rules().map(({ id }) => id),
+    [own?.id],
+    'an empty rule goes',
+  );
 });
 
 t.test('what cannot be is refused, and nothing is changed', async (t) => {
@@ -79,7 +88,10 @@ t.test('what cannot be is refused, and nothing is changed', async (t) => {
       { decision: 'allow', resources: ['fine.test'] },
       { decision: 'allow', resources: [resources], sandbox },
     ]);
-  await t.rejects(add('fine.test,http://bad'), { code: 'SALLYPORT_POLICY_INVALID', message: /bad/ });
+  await t.rejects(add('fine.test,http://bad'), {
+    code: 'SALLYPORT_POLICY_INVALID',
+    message: /bad/,
+  });
   await t.rejects(add('localhost'), { code: 'SALLYPORT_POLICY_INVALID' });
   await t.rejects(add('a.test', 'nope'), { message: 'sandbox "nope" not found' });
   await t.rejects(policy.remove({}), { code: 'SALLYPORT_USAGE', message: /--id or --resource/ });
@@ -94,7 +106,8 @@ t.test('without a preset no rule is taken, and reset goes back there', async (t)
   const { policy, store, ask } = await setup(t, null);
   const uninitialized = {
     code: 'SALLYPORT_POLICY_UNINITIALIZED',
-    message: /global network policy has not been initialized.*set-default allow-all\|balanced\|deny-all/,
+    message:
+      /global network policy has not been initialized.*set-default allow-all\|balanced\|deny-all/,
   };
   await t.rejects(policy.add([{ decision: 'deny', resources: ['a.test'] }]), uninitialized);
   await t.rejects(policy.remove({ id: 'a' }), uninitialized);
@@ -121,7 +134,10 @@ t.test('changes at the same time share a publication and are all kept', async (t
     policy.remove({ id: 'nope' }),
   ]);
   t.equal(results.filter(({ status }) => status === 'rejected').length, 1);
-  t.strictSame(store.rules().flatMap(({ resources }) => resources.map(({ text }) => text)), names);
+  t.strictSame(
+    store.rules().flatMap(({ resources }) => resources.map(({ text }) => text)),
+    names,
+  );
   t.ok(publisher.generation - before <= 3, 'one for the first, one for those that waited');
   t.strictSame(store.rules(), policy.rules);
 });
@@ -147,7 +163,10 @@ t.test('a policy that does not publish is taken back', async (t) => {
     policy.remove({ id: kept?.id }),
     policy.add([{ decision: 'allow', resources: ['b.test'] }]),
   ]);
-  t.strictSame(results.map(({ status }) => status), ['rejected', 'rejected', 'rejected']);
+  t.strictSame(
+    results.map(({ status }) => status),
+    ['rejected', 'rejected', 'rejected'],
+  );
   failing = false;
   t.strictSame(store.rules(), [kept]);
   t.strictSame(policy.rules, [kept]);
@@ -162,7 +181,9 @@ t.test('one change that is too large does not take others with it', async (t) =>
       return publisher.generation;
     },
     prepare: (rules: Parameters<Publisher['prepare']>[0]) => {
-      const large = rules.some(({ resources }) => resources.some(({ text }) => text === 'large.test'));
+      const large = rules.some(({ resources }) =>
+        resources.some(({ text }) => text === 'large.test'),
+      );
       if (large) throw new SallyportError('SALLYPORT_POLICY_TOO_LARGE', 'too large');
       return publisher.prepare(rules);
     },

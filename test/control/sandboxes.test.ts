@@ -83,7 +83,9 @@ t.test('no two sandboxes are told apart by the same thing', async (t) => {
 t.test('what workers cannot take is taken back', async (t) => {
   const { sandboxes, state, store, configured } = setup(t);
   state.refusing = true;
-  await t.rejects(sandboxes.add({ name: 'a', listen: '127.0.0.1:9000' }), { message: 'EADDRINUSE' });
+  await t.rejects(sandboxes.add({ name: 'a', listen: '127.0.0.1:9000' }), {
+    message: 'EADDRINUSE',
+  });
   t.strictSame([store.sandboxes(), sandboxes.list(), configured.at(-1)], [[], [], []]);
 });
 

@@ -1,4 +1,4 @@
-// Every route of the control API over real sockets: src/control/routes.ts, routes-daemon.ts,
+// Every route of the control API over real sockets: src/control/routes.ts,
 // src/control/routes-daemon.ts, src/control/routes-log.ts, src/control/routes-policy.ts,
 // src/control/routes-sandbox.ts, src/control/schemas.ts, src/control/services.ts,
 // src/control/check.ts, and what puts them together, src/control/instance.ts.
@@ -20,8 +20,15 @@ async function send(
   { body, headers }: { body?: unknown; headers?: Record<string, string> } = {},
 ): Promise<Reply> {
   const text = typeof body === 'string' ? body : JSON.stringify(body);
-  const json = body === undefined ? {} : { 'content-type': 'application/json' };
-  const asked = request({ ...where, method, path, headers: { host: 'localhost', ...json, ...headers } });
+  const length = String(Buffer.byteLength(text ?? ''));
+  const json =
+    body === undefined ? {} : { 'content-type': 'application/json', 'content-length': length };
+  const asked = request({
+    ...where,
+    method,
+    path,
+    headers: { host: 'localhost', ...json, ...headers },
+  });
   asked.end(text);
   const [answer] = (await once(asked, 'response')) as [IncomingMessage];
   let received = '';
@@ -42,7 +49,10 @@ t.test('the daemon tells about itself', async (t) => {
   const { paths, stopAsked } = await startWorld(t);
   const get = (path: string) => send({ socketPath: paths.socket }, 'GET', path);
   t.equal(statSync(paths.socket).mode & 0o777, 0o600);
-  t.match(await get('/daemon/health'), { status: 200, body: { status: 'ok', version: '0.0.0-test' } });
+  t.match(await get('/daemon/health'), {
+    status: 200,
+    body: { status: 'ok', version: '0.0.0-test' },
+  });
   t.match((await get('/daemon/info')).body, { api_socket: paths.socket });
   t.match((await get('/daemon/status')).body, {
     pid: process.pid,
@@ -99,20 +109,32 @@ t.test('rules: add, list, check, remove, reset', async (t) => {
     preset: null,
     presets: ['allow-all', 'balanced', 'deny-all'],
   });
-  t.match((await call('POST', '/policy/setup', { preset: 'deny-all' })).body, { initialized: true });
+  t.match((await call('POST', '/policy/setup', { preset: 'deny-all' })).body, {
+    initialized: true,
+  });
   t.match(await call('POST', '/policy/setup', { preset: 'balanced' }), { status: 409 });
 
   const added = await call('POST', '/policy/network/rules', rule);
-  t.match(added, { status: 201, body: { policy: 'local', rules: [{ resources: ['b.test', 'a.test'] }] } });
+  t.match(added, {
+    status: 201,
+    body: { policy: 'local', rules: [{ resources: ['b.test', 'a.test'] }] },
+  });
   const [{ id }] = (added.body as { rules: [{ id: string }] }).rules;
-  const checked = await call('POST', '/policy/network/check', { type: 'network', target: 'a.test' });
+  const checked = await call('POST', '/policy/network/check', {
+    type: 'network',
+    target: 'a.test',
+  });
   t.match(checked.body, { allowed: true, target: 'a.test:443', matched_rule: `local:${id}` });
   for (const field of ['rule', 'deny_kind', 'reason']) t.notOk(field in checked.body, field);
   t.strictSame((await call('GET', '/policy/network/profiles')).body, { profiles: [] });
 
   const listed = async (query: string) =>
-    ((await call('GET', `/policy/network/rules${query}`)).body as { rules: { id: string }[] }).rules;
-  t.strictSame((await listed('')).map(({ id }) => id), ['default-deny-all', id]);
+    ((await call('GET', `/policy/network/rules${query}`)).body as { rules: { id: string }[] })
+      .rules;
+  t.strictSame(
+    (await listed('')).map(({ id }) => id),
+    ['default-deny-all', id],
+  );
   t.equal((await listed('?type=all')).length, 4);
   t.equal((await listed('?type=filesystem')).length, 2);
 
@@ -130,10 +152,14 @@ t.test('rules: add, list, check, remove, reset', async (t) => {
 
 t.test('a denial is worded as sbx words it', async (t) => {
   const { paths } = await startWorld(t);
-  const call = (path: string, body: unknown) => send({ socketPath: paths.socket }, 'POST', path, { body });
+  const call = (path: string, body: unknown) =>
+    send({ socketPath: paths.socket }, 'POST', path, { body });
   await call('/sandbox', { name: 'm101-policy' });
   const check = async (sandbox?: string) => {
-    const { body } = await call('/policy/network/check', { target: 'https://example.com/', sandbox_id: sandbox });
+    const { body } = await call('/policy/network/check', {
+      target: 'https://example.com/',
+      sandbox_id: sandbox,
+    });
     const { generation, ...rest } = body;
     t.type(generation, 'number');
     return rest;
@@ -174,22 +200,33 @@ t.test('sandboxes: create, list, show, new token, delete', async (t) => {
   const created = await call('POST', '/sandbox', { name: 'box', source_address: '127.9.9.9' });
   t.match(created, {
     status: 201,
-    body: { name: 'box', source_address: '127.9.9.9', proxy_url: /^http:\/\/box:[\w-]{43}@127\.0\.0\.1:\d+$/ },
+    body: {
+      name: 'box',
+      source_address: '127.9.9.9',
+      proxy_url: /^http:\/\/box:[\w-]{43}@127\.0\.0\.1:\d+$/,
+    },
   });
   const { sandboxes } = (await call('GET', '/sandbox')).body as { sandboxes: object[] };
   t.equal(sandboxes.length, 1);
   t.notOk('proxy_url' in (sandboxes[0] ?? {}), 'the token is shown once');
   t.match((await call('GET', '/sandbox/box')).body, { name: 'box', listen: null });
   const rotated = await call('POST', '/sandbox/box/token');
-  t.not(rotated.body['proxy_url'], created.body['proxy_url']);
-  await client.post('/policy/network/rules', { decision: 'allow', resources: 'a.test', sandbox: 'box' });
+  t.not(rotated.body.proxy_url, created.body.proxy_url);
+  await client.post('/policy/network/rules', {
+    decision: 'allow',
+    resources: 'a.test',
+    sandbox: 'box',
+  });
   t.match(await call('DELETE', '/sandbox/box'), { status: 200 });
   t.match((await call('GET', '/daemon/status')).body, { rules: 0, sandboxes: 0 });
   const notFound = { status: 404, body: { message: 'sandbox "nope" not found' } };
   t.match(await call('GET', '/sandbox/nope'), notFound);
   t.match(await call('DELETE', '/sandbox/nope'), notFound);
   t.match(await call('POST', '/sandbox/nope/token'), notFound);
-  t.match(await call('POST', '/policy/network/check', { target: 'a.test', sandbox_id: 'nope' }), notFound);
+  t.match(
+    await call('POST', '/policy/network/check', { target: 'a.test', sandbox_id: 'nope' }),
+    notFound,
+  );
   t.match(await call('GET', '/policy/network/rules?sandbox=nope'), notFound);
   t.match(await call('GET', '/network/log/stream?sandbox=nope'), notFound);
 });
@@ -207,31 +244,45 @@ t.test('a listener that cannot be opened leaves no sandbox behind', async (t) =>
   t.match((await send({ socketPath: paths.socket }, 'GET', '/sandbox')).body, { sandboxes: [] });
 });
 
-t.test('bad input: every fault is named with its place, and there is no other kind of answer', async (t) => {
-  const { paths } = await startWorld(t);
-  const post = (path: string, body: unknown, headers = {}) =>
-    send({ socketPath: paths.socket }, 'POST', path, { body, headers });
-  const invalid = (message: RegExp) => ({
-    status: 400,
-    body: { code: 'SALLYPORT_REQUEST_INVALID', message, hint: /openapi/ },
-  });
-  t.match(await post('/policy/network/rules', { decision: 'maybe', colour: 'red' }),
-    invalid(/body\.decision: .*body\.resources: .*colour/s));
-  t.match(await post('/policy/network/rules', '{"decision":'), invalid(/JSON/));
-  t.match(await post('/policy/network/rules', '{}', { 'content-type': 'text/xml' }), invalid(/edia/));
-  t.match(await post('/sandbox', { name: '../x' }), invalid(/sandbox name/));
-  t.match(await send({ socketPath: paths.socket }, 'GET', '/policy/network/rules?type=bad'), invalid(/querystring\.type/));
-  t.match(await send({ socketPath: paths.socket }, 'GET', '/network/log?limit=-1'), invalid(/querystring\.limit/));
-  t.match(await post('/policy/network/check', { target: 'bad host' }), { status: 400 });
-  t.match(await post('/policy/network/rules', { decision: 'allow', resources: 'a.test,,*' }), {
-    status: 400,
-    body: { code: 'SALLYPORT_POLICY_INVALID', message: /element 2 .*element 3 / },
-  });
-  t.match(await send({ socketPath: paths.socket }, 'GET', '/nothing'), {
-    status: 404,
-    body: { code: 'SALLYPORT_NOT_FOUND', message: 'there is no GET /nothing' },
-  });
-});
+t.test(
+  'bad input: every fault is named with its place, and there is no other kind of answer',
+  async (t) => {
+    const { paths } = await startWorld(t);
+    const post = (path: string, body: unknown, headers = {}) =>
+      send({ socketPath: paths.socket }, 'POST', path, { body, headers });
+    const invalid = (message: RegExp) => ({
+      status: 400,
+      body: { code: 'SALLYPORT_REQUEST_INVALID', message, hint: /openapi/ },
+    });
+    t.match(
+      await post('/policy/network/rules', { decision: 'maybe', colour: 'red' }),
+      invalid(/body\.decision: .*body\.resources: .*colour/s),
+    );
+    t.match(await post('/policy/network/rules', '{"decision":'), invalid(/JSON/));
+    t.match(
+      await post('/policy/network/rules', '{}', { 'content-type': 'text/xml' }),
+      invalid(/edia/),
+    );
+    t.match(await post('/sandbox', { name: '../x' }), invalid(/sandbox name/));
+    t.match(
+      await send({ socketPath: paths.socket }, 'GET', '/policy/network/rules?type=bad'),
+      invalid(/querystring\.type/),
+    );
+    t.match(
+      await send({ socketPath: paths.socket }, 'GET', '/network/log?limit=-1'),
+      invalid(/querystring\.limit/),
+    );
+    t.match(await post('/policy/network/check', { target: 'bad host' }), { status: 400 });
+    t.match(await post('/policy/network/rules', { decision: 'allow', resources: 'a.test,,*' }), {
+      status: 400,
+      body: { code: 'SALLYPORT_POLICY_INVALID', message: /element 2 .*element 3 / },
+    });
+    t.match(await send({ socketPath: paths.socket }, 'GET', '/nothing'), {
+      status: 404,
+      body: { code: 'SALLYPORT_NOT_FOUND', message: 'there is no GET /nothing' },
+    });
+  },
+);
 
 t.test('who may call: by host on the socket, by host and token over TCP', async (t) => {
   const port = await freePort();
@@ -259,7 +310,12 @@ t.test('who may call: by host on the socket, by host and token over TCP', async 
   const proxyPort = Number(listen.split(':')[1]);
   const resources = `localhost:${port},localhost:${proxyPort},127.0.0.0/8`;
   await client.post('/policy/network/rules', { decision: 'allow', resources });
-  for (const target of [`127.0.0.1:${port}`, `localhost:${port}`, `[::ffff:127.0.0.1]:${port}`, listen]) {
+  for (const target of [
+    `127.0.0.1:${port}`,
+    `localhost:${port}`,
+    `[::ffff:127.0.0.1]:${port}`,
+    listen,
+  ]) {
     const asked = request({ host: '127.0.0.1', port: proxyPort, method: 'CONNECT', path: target });
     asked.end();
     const [answer] = (await once(asked, 'connect')) as [IncomingMessage];
@@ -276,11 +332,18 @@ t.test('a token that can be guessed is refused at the start', async (t) => {
 
 t.test('what a sandbox did is in the log, live and summed up', async (t) => {
   const { client } = await startWorld(t, { defaultSandbox: 'box' });
-  const lines = client.lines<{ host: string; status: number; decision: string }>('/network/log/stream');
+  const lines = client.lines<{ host: string; status: number; decision: string }>(
+    '/network/log/stream',
+  );
   const first = lines.next();
   const { listen } = await client.get<{ listen: string }>('/daemon/status');
   const [host = '', port = ''] = listen.split(':');
-  const asked = request({ host, port, path: 'http://denied.test/', headers: { host: 'denied.test' } });
+  const asked = request({
+    host,
+    port,
+    path: 'http://denied.test/',
+    headers: { host: 'denied.test' },
+  });
   asked.end();
   const [answer] = (await once(asked, 'response')) as [IncomingMessage];
   answer.resume();
@@ -288,7 +351,9 @@ t.test('what a sandbox did is in the log, live and summed up', async (t) => {
   t.match(await first, { value: { host: 'denied.test:80', status: 403, decision: 'deny' } });
   await lines.return();
   t.match(await client.get('/network/log', { sandbox: 'box', limit: 5 }), {
-    blocked_hosts: [{ host: 'denied.test:80', vm_name: 'box', proxy_type: 'forward', count_since: 1 }],
+    blocked_hosts: [
+      { host: 'denied.test:80', vm_name: 'box', proxy_type: 'forward', count_since: 1 },
+    ],
     allowed_hosts: [],
   });
 });

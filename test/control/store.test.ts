@@ -57,7 +57,10 @@ t.test('a removed rule can come back in its place, and no position is used twice
   store.change({ remove: [], add: rules });
   const changed = { ...(rules[0] as StoredRule), resources: parseResources('left.example.com') };
   store.change({ remove: [changed.id], add: [changed] });
-  t.strictSame(store.rules().map(({ id }) => id), rules.map(({ id }) => id));
+  t.strictSame(
+    store.rules().map(({ id }) => id),
+    rules.map(({ id }) => id),
+  );
   store.change({ remove: rules.map(({ id }) => id), add: [] });
   t.equal(store.nextPosition(), 4, 'also when all are gone');
 });
@@ -86,7 +89,10 @@ t.test('the number of a sandbox is never given again', async (t) => {
 t.test('a file that is no database, is damaged, or is of a later version is refused', async (t) => {
   const folder = temporaryFolder(t);
   const code = { code: 'SALLYPORT_STORE_CORRUPT' };
-  writeFileSync(join(folder, 'text.db'), 'not a database, but long enough to look at: '.repeat(100));
+  writeFileSync(
+    join(folder, 'text.db'),
+    'not a database, but long enough to look at: '.repeat(100),
+  );
   t.throws(() => Store.open(join(folder, 'text.db')), code);
 
   const path = join(folder, 'damaged.db');
@@ -95,7 +101,8 @@ t.test('a file that is no database, is damaged, or is of a later version is refu
   store.close();
   const pages = statSync(path).size / 4096;
   const file = openSync(path, 'r+');
-  for (let page = 4; page < pages; page++) writeSync(file, Buffer.alloc(64, 0xff), 0, 64, page * 4096);
+  for (let page = 4; page < pages; page++)
+    writeSync(file, Buffer.alloc(64, 0xff), 0, 64, page * 4096);
   t.throws(() => Store.open(path), code);
 
   const later = new DatabaseSync(join(folder, 'later.db'));

@@ -6,12 +6,12 @@ import { join } from 'node:path';
 import type tap from 'tap';
 import { systemClock } from '../../src/base/clock.ts';
 import { ControlClient } from '../../src/control/client.ts';
-import { createDaemonLog } from '../../src/control/daemon-log.ts';
 import type { DaemonOptions } from '../../src/control/daemon.ts';
+import { createDaemonLog } from '../../src/control/daemon-log.ts';
 import { type Instance, type InstanceOptions, startInstance } from '../../src/control/instance.ts';
 import { createFolders, type Env, type Paths, resolvePaths } from '../../src/control/paths.ts';
-import { spawnDaemon } from '../../src/control/spawn.ts';
 import type { DaemonStatus } from '../../src/control/services.ts';
+import { spawnDaemon } from '../../src/control/spawn.ts';
 import type { Outcome } from '../../src/proxy/exchange.ts';
 
 type Test = Pick<typeof tap, 'teardown'>;

@@ -78,7 +78,10 @@ export async function startProxy(options: Options = {}): Promise<TestProxy> {
   const tick = { nowMs: systemClock.monotonicMs() };
   const pipeline = createPipeline({
     matcher: referenceMatcher(rulesOf(options.rules ?? [])),
-    resolver: options.ask === undefined ? resolverOf(options.names) : new Resolver(systemClock, options.ask),
+    resolver:
+      options.ask === undefined
+        ? resolverOf(options.names)
+        : new Resolver(systemClock, options.ask),
     current: { registry: new Registry([box], defaultSandbox), settings },
     vetted: new WeakMap(),
     recorder,

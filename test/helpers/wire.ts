@@ -1,7 +1,7 @@
 // A client that says exactly the bytes it is told and shows exactly the bytes it gets; and origins
 // that are as plain. Every wait is for something that happens, and has a bound.
 import { once } from 'node:events';
-import { createServer, type RequestListener, type Server as HttpServer } from 'node:http';
+import { createServer, type Server as HttpServer, type RequestListener } from 'node:http';
 import {
   type AddressInfo,
   connect as connectSocket,
@@ -184,7 +184,6 @@ export function get(port: number, path = '/', fields = ''): string {
 export function connectTo(authority: string, fields = ''): string {
   return `CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n${fields}\r\n`;
 }
-
 
 /** The outcome with this number, in the order of their ends; waits until it is there. */
 export async function outcomeAt(proxy: TestProxy, index: number): Promise<Outcome> {

@@ -56,6 +56,7 @@ const CASES: [rules: Rule[], host: string, port: number, expected: string, why: 
   [[rule('a', 'allow', 'crl*.x.com')], 'crl3.x.com', 1, 'allow a', 'a star in a label'],
   [[rule('a', 'allow', 'crl*.x.com')], 'crl.3.x.com', 1, 'deny null', 'never over a dot'],
   [[rule('a', 'allow', 'a*a*a*b.com')], `${'a'.repeat(63)}.com`, 1, 'deny null', 'quickly'],
+  [[rule('a', 'allow', '*ab.com')], 'aab.com', 1, 'allow a', 'a star tries every place'],
   [[rule('a', 'allow', 'api[!1].x.com')], 'api2.x.com', 1, 'allow a', 'none of a class'],
   [[rule('a', 'allow', '10.0.0.0/8')], '10.9.8.7', 1, 'allow a', 'in the range'],
   [[rule('a', 'allow', '10.0.0.0/8')], '11.0.0.0', 1, 'deny null', 'beside it'],
@@ -232,4 +233,32 @@ t.test('agrees with the reference on generated rules and questions', async (t) =
     }
   });
   await t.resolves(fc.assert(property, { numRuns: 2_000 }));
+});
+
+t.test('adding a deny or removing an allow never widens', async (t) => {
+  const publisher = await Publisher.create();
+  const lane = new Lane(publisher.memory, publisher.module, LANE);
+  const property = fc.asyncProperty(rulesOf, questions, fc.nat(), async (specs, asked, pick) => {
+    const rules = specs.map(({ decision, resources, ...rest }, i) =>
+      rule(`r${i}`, decision, resources, rest),
+    );
+    const allows = rules.filter(({ decision }) => decision === 'allow');
+    const less = rules.filter((one) => one !== allows[pick % Math.max(1, allows.length)]);
+    const denied = rules.map((one, i) => ({ ...one, id: `d${i}`, decision: 'deny' as const }));
+    const more = denied.slice(pick % (denied.length + 1), (pick % (denied.length + 1)) + 1);
+    const allowed = await allowedBy(rules);
+    for (const narrower of [less, [...rules, ...more], [...more, ...rules]]) {
+      const still = await allowedBy(narrower);
+      const widened = asked.find((_, i) => still[i] === true && allowed[i] === false);
+      if (widened !== undefined) throw new Error(JSON.stringify(widened));
+    }
+
+    async function allowedBy(policy: readonly Rule[]): Promise<boolean[]> {
+      await publisher.publish(policy);
+      return asked.map(
+        ({ host, port, ...rest }) => lane.match(ask(host, port, rest)).action === 'allow',
+      );
+    }
+  });
+  await t.resolves(fc.assert(property, { numRuns: 1_000 }));
 });

@@ -1,5 +1,23 @@
 import t from 'tap';
-import { IMAGES_BASE, MEMORY_PAGES_MIN, PAGE_BYTES } from '../../assembly/layout.ts';
+import {
+  IMAGES_BASE,
+  LANE_ADDRESS,
+  LANE_BINARY,
+  LANE_BYTES,
+  LANE_HOST,
+  LANE_METHOD,
+  LANE_PATH,
+  LANE_QUERY,
+  LANE_RULE_ID,
+  LANE_TAGS,
+  LANE_TAGS_COUNT,
+  LANES_BASE,
+  LANES_MAX,
+  MEMORY_PAGES_MIN,
+  PAGE_BYTES,
+  RULE_ID_MAX,
+} from '../../assembly/layout.ts';
+import { HOST_BYTES_MAX, RULE_ID_BYTES_MAX, WORKERS_MAX } from '../../src/base/limits.ts';
 import { createMemory, growTo, loadModule } from '../../src/matcher/memory.ts';
 
 t.test('a new memory is shared and holds the control page and all lanes', async (t) => {
@@ -40,4 +58,25 @@ t.test('a memory that cannot grow says how much was needed', async (t) => {
     code: 'SALLYPORT_POLICY_TOO_LARGE',
     message: new RegExp(String(needed)),
   });
+});
+
+t.test('what a lane holds does not overlap, and has room for its bounds', async (t) => {
+  const regions: [at: number, bytes: number][] = [
+    [LANE_RULE_ID, RULE_ID_MAX],
+    [LANE_ADDRESS, 16],
+    [LANE_HOST, HOST_BYTES_MAX],
+    [LANE_METHOD, 32],
+    [LANE_PATH, 2_048],
+    [LANE_QUERY, 512],
+    [LANE_BINARY, 4_096],
+    [LANE_TAGS, LANE_TAGS_COUNT * 4],
+    [LANE_BYTES, 0],
+  ];
+  for (const [i, [at, bytes]] of regions.entries()) {
+    const [next] = regions[i + 1] ?? [LANE_BYTES];
+    t.ok(at + bytes <= next, `${at} + ${bytes} <= ${next}`);
+  }
+  t.equal(RULE_ID_MAX, RULE_ID_BYTES_MAX);
+  t.equal(LANES_MAX, WORKERS_MAX + 1);
+  t.equal(IMAGES_BASE, LANES_BASE + LANES_MAX * LANE_BYTES);
 });

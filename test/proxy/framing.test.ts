@@ -18,7 +18,8 @@ const SMUGGLED = `GET http://${AUTHORITY}/smuggled HTTP/1.1\r\nHost: ${AUTHORITY
 const CHUNKED = 'Transfer-Encoding: chunked\r\n';
 const post = (fields: string, content = ''): string =>
   `POST http://${AUTHORITY}/ HTTP/1.1\r\nHost: ${AUTHORITY}\r\n${fields}\r\n${content}`;
-const line = (target: string, host = AUTHORITY): string => `GET ${target} HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
+const line = (target: string, host = AUTHORITY): string =>
+  `GET ${target} HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
 
 /** Refused by the head alone: the origin must not even be connected to. */
 const HEADS: readonly [what: string, status: number, bytes: string][] = [

@@ -45,7 +45,11 @@ tap.test('credentials that are sent must be right', async (t) => {
   const source = { ...FAR, remoteAddress: '10.0.0.2' };
   for (const authorization of wrong) {
     for (const origin of [FAR, SHARED, source]) {
-      t.throws(() => registry.identify(origin, authorization), UNKNOWN, `${authorization} on ${origin.remoteAddress}`);
+      t.throws(
+        () => registry.identify(origin, authorization),
+        UNKNOWN,
+        `${authorization} on ${origin.remoteAddress}`,
+      );
     }
   }
 });
@@ -109,7 +113,10 @@ tap.test('on the wire', async (t) => {
     await proxy.close();
     origin.close();
   });
-  const client = await say(proxy.port, get(origin.port, '/', `Proxy-Authorization: ${AUTHORIZATION}\r\n`));
+  const client = await say(
+    proxy.port,
+    get(origin.port, '/', `Proxy-Authorization: ${AUTHORIZATION}\r\n`),
+  );
   t.equal((await client.response()).status, 200);
   t.notMatch(origin.received, /authorization|Ym94/i);
   client.send(get(origin.port, '/', `Proxy-Authorization: ${basic('box:wrong')}\r\n`));
@@ -120,7 +127,9 @@ tap.test('on the wire', async (t) => {
   t.match(await outcomeAt(proxy, 1), { sandbox: '', status: 407, verdict: 'none' });
   client.send(get(origin.port));
   t.equal((await client.response()).status, 200, 'the connection lives on');
-  client.send(connectTo(`localhost:${origin.port}`, `Proxy-Authorization: ${basic('box:wrong')}\r\n`));
+  client.send(
+    connectTo(`localhost:${origin.port}`, `Proxy-Authorization: ${basic('box:wrong')}\r\n`),
+  );
   t.match(await client.toEnd(), /^HTTP\/1\.1 407 /);
   t.equal(origin.connections, 1);
 });

@@ -6,7 +6,12 @@ import { type Entry, Recorder } from '../../src/proxy/record.ts';
 import { createInflight, Inflight } from '../../src/workers/inflight.ts';
 import { within } from '../helpers/wire.ts';
 
-type World = { recorder: Recorder; batches: (readonly Outcome[])[]; slots: FewSlots; clock: { ms: number } };
+type World = {
+  recorder: Recorder;
+  batches: (readonly Outcome[])[];
+  slots: FewSlots;
+  clock: { ms: number };
+};
 
 class FewSlots implements Slots {
   free: number[];
@@ -58,7 +63,15 @@ tap.test('an entry becomes one outcome, however often it is closed', async (t) =
   recorder.flush();
   t.equal(batches.length, 1);
   t.match(batches[0], [
-    { slot: 0, time_ms: 6_000, sandbox: 'box', mode: 'forward', ...NAMED, duration_ms: 12.346, verdict: 'none' },
+    {
+      slot: 0,
+      time_ms: 6_000,
+      sandbox: 'box',
+      mode: 'forward',
+      ...NAMED,
+      duration_ms: 12.346,
+      verdict: 'none',
+    },
   ]);
   t.equal(batches[0]?.length, 1);
 });

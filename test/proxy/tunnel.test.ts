@@ -1,13 +1,29 @@
 // What passes through CONNECT: everything, unchanged, both ways, and nothing before its time.
-import { createHash, randomBytes } from 'node:crypto';
+
 import { execFileSync } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import type { Socket } from 'node:net';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { mock } from 'node:test';
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import tap, { type Test } from 'tap';
+import {
+  HALF_CLOSED_TIMEOUT_MS,
+  TUNNEL_IDLE_TIMEOUT_MS,
+  TUNNEL_WATCH_MS,
+} from '../../src/base/limits.ts';
+import { splice } from '../../src/proxy/tunnel.ts';
 import { startProxy, type TestProxy } from '../helpers/proxy.ts';
-import { connectTo, type Origin, outcomeAt, tcpOrigin, type Wire, wire, within } from '../helpers/wire.ts';
+import {
+  connectTo,
+  type Origin,
+  outcomeAt,
+  tcpOrigin,
+  type Wire,
+  wire,
+  within,
+} from '../helpers/wire.ts';
 
 type World = { origin: Origin; proxy: TestProxy; client: Wire; authority: string };
 
@@ -88,12 +104,16 @@ tap.test('what comes with the CONNECT goes through, its end included', async (t)
 
 tap.test('what comes with a refused CONNECT goes nowhere', async (t) => {
   const { client, origin, proxy } = await around(t, () => {});
-  client.send(`${connectTo('localhost:1')}GET http://localhost:${origin.port}/ HTTP/1.1\r\nHost: localhost:${origin.port}\r\n\r\n`);
+  client.send(
+    `${connectTo('localhost:1')}GET http://localhost:${origin.port}/ HTTP/1.1\r\nHost: localhost:${origin.port}\r\n\r\n`,
+  );
   const answer = await client.toEnd();
   t.match(answer, /^HTTP\/1\.1 403 /);
   t.match(answer, /\r\nConnection: close\r\n/);
   t.equal(answer.match(/HTTP\/1\.1/g)?.length, 1, 'one answer');
-  client.send(`GET http://localhost:${origin.port}/ HTTP/1.1\r\nHost: localhost:${origin.port}\r\n\r\n`);
+  client.send(
+    `GET http://localhost:${origin.port}/ HTTP/1.1\r\nHost: localhost:${origin.port}\r\n\r\n`,
+  );
   await outcomeAt(proxy, 0);
   t.equal(proxy.outcomes.length, 1);
   t.equal(origin.connections, 0);
@@ -108,7 +128,11 @@ tap.test('a destination that does not stand is 502, and no refusal', async (t) =
   t.match(answer, /\r\nX-Sallyport-Code: SALLYPORT_UPSTREAM_UNREACHABLE\r\n/);
   t.match(answer, /ECONNREFUSED/);
   t.notMatch(answer, /Blocked by/);
-  t.match(await outcomeAt(proxy, 0), { verdict: 'allow', status: 502, code: 'SALLYPORT_UPSTREAM_UNREACHABLE' });
+  t.match(await outcomeAt(proxy, 0), {
+    verdict: 'allow',
+    status: 502,
+    code: 'SALLYPORT_UPSTREAM_UNREACHABLE',
+  });
 });
 
 tap.test('CONNECT with content is refused', async (t) => {
@@ -197,7 +221,22 @@ tap.test('TLS goes through untouched', async (t) => {
   const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost'];
   execFileSync(
     'openssl',
-    ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', key, '-out', cert, '-days', '1', ...subject],
+    [
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:P-256',
+      '-nodes',
+      '-keyout',
+      key,
+      '-out',
+      cert,
+      '-days',
+      '1',
+      ...subject,
+    ],
     { stdio: 'ignore' },
   );
   const secure = createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, (socket) => {
@@ -207,7 +246,11 @@ tap.test('TLS goes through untouched', async (t) => {
   client.send(connectTo(authority));
   await client.until(READY);
   client.socket.removeAllListeners('data');
-  const tls = connectTls({ socket: client.socket, servername: 'localhost', ca: readFileSync(cert) });
+  const tls = connectTls({
+    socket: client.socket,
+    servername: 'localhost',
+    ca: readFileSync(cert),
+  });
   await within('handshake', once(tls, 'secureConnect'));
   t.ok(tls.authorized);
   tls.write('word');
@@ -221,7 +264,10 @@ tap.test('a client that leaves while its name is looked up is not connected', as
   const answer = Promise.withResolvers<{ addresses: string[]; ttlMs: number }>();
   const origin = await tcpOrigin(() => {});
   const proxy = await startProxy({
-    rules: [['allow', '**.test'], ['allow', '127.0.0.0/8']],
+    rules: [
+      ['allow', '**.test'],
+      ['allow', '127.0.0.0/8'],
+    ],
     ask: () => {
       asked.resolve();
       return answer.promise;
@@ -237,7 +283,11 @@ tap.test('a client that leaves while its name is looked up is not connected', as
   client.socket.resetAndDestroy();
   await turns(50); // The proxy is in this process and learns of the reset meanwhile.
   answer.resolve({ addresses: ['127.0.0.1'], ttlMs: 0 });
-  t.match(await outcomeAt(proxy, 0), { code: 'SALLYPORT_CLIENT_CLOSED', status: 0, verdict: 'allow' });
+  t.match(await outcomeAt(proxy, 0), {
+    code: 'SALLYPORT_CLIENT_CLOSED',
+    status: 0,
+    verdict: 'allow',
+  });
   t.equal(origin.connections, 0);
 });
 
@@ -264,5 +314,53 @@ tap.test('either side breaking off ends both', async (t) => {
   await second.until(READY);
   await second.toEnd();
   second.socket.destroy();
-  t.match(await outcomeAt(proxy, 1), { status: 200, reason: 'the tunnel broke: ECONNRESET', bytes_up: 1 });
+  t.match(await outcomeAt(proxy, 1), {
+    status: 200,
+    reason: 'the tunnel broke: ECONNRESET',
+    bytes_up: 1,
+  });
 });
+
+tap.test('silence ends a tunnel, sooner when one side has ended', async (t) => {
+  mock.timers.enable({ apis: ['setInterval'] });
+  t.teardown(() => mock.timers.reset());
+  for (const [ends, limitMs] of [
+    [false, TUNNEL_IDLE_TIMEOUT_MS],
+    [true, HALF_CLOSED_TIMEOUT_MS],
+  ] as const) {
+    const [near, client] = await pair(t);
+    const [far, upstream] = await pair(t);
+    const tick = { nowMs: 0 };
+    const passage = { up: 0, down: 0, lastMs: 0 };
+    const spliced = splice(client, upstream, null, Buffer.alloc(0), passage, tick);
+    near.send('x');
+    if (ends) near.socket.end();
+    await far.until('x');
+    if (ends) t.equal(await far.toEnd(), '');
+    tick.nowMs = limitMs;
+    mock.timers.tick(TUNNEL_WATCH_MS);
+    far.send('y'); // A byte puts it off.
+    await near.until('y');
+    tick.nowMs = 2 * limitMs;
+    mock.timers.tick(TUNNEL_WATCH_MS);
+    t.notOk(client.destroyed);
+    tick.nowMs++;
+    mock.timers.tick(TUNNEL_WATCH_MS);
+    t.match(await within('the end', spliced), { code: 'IDLE' });
+    t.same(passage, { up: 1, down: 1, lastMs: limitMs });
+  }
+});
+
+/** Two ends of one connection. */
+async function pair(t: Test): Promise<[near: Wire, accepted: Socket]> {
+  const accepted = Promise.withResolvers<Socket>();
+  const server = createServer({ allowHalfOpen: true }, (socket) => accepted.resolve(socket));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const near = await wire((server.address() as AddressInfo).port);
+  t.teardown(() => {
+    near.socket.destroy();
+    server.close();
+  });
+  return [near, await accepted.promise];
+}

@@ -21,7 +21,15 @@ tap.test('what a worker left open can be read by the other side', async (t) => {
       host: 'example.com',
       port: 443,
     },
-    { slot: second, timeMs: 2, sandbox: '', ingress: 'forward', method: 'GET', host: '2001:db8::1', port: 65_535 },
+    {
+      slot: second,
+      timeMs: 2,
+      sandbox: '',
+      ingress: 'forward',
+      method: 'GET',
+      host: '2001:db8::1',
+      port: 65_535,
+    },
   ]);
   daemon.free(first);
   t.same(
@@ -53,12 +61,19 @@ tap.test('the longest words stay in their places', async (t) => {
 tap.test('a slot that is used again remembers nothing', async (t) => {
   const inflight = new Inflight(createInflight());
   const taken = new Set<number>();
-  for (let i = 0; i < EXCHANGES_PER_WORKER_MAX; i++) taken.add(inflight.take(i, 'connect', 'CONNECT', 'long.example.com', 443));
+  for (let i = 0; i < EXCHANGES_PER_WORKER_MAX; i++)
+    taken.add(inflight.take(i, 'connect', 'CONNECT', 'long.example.com', 443));
   t.equal(taken.size, EXCHANGES_PER_WORKER_MAX);
   t.equal(inflight.take(0, 'forward', 'GET', 'a', 1), -1);
   inflight.name(9, 'box');
   inflight.free(9);
   t.equal(inflight.take(5, 'forward', 'GET', 'a', 80), 9);
-  t.match(inflight.interrupted()[9], { sandbox: '', host: 'a', method: 'GET', ingress: 'forward', port: 80 });
+  t.match(inflight.interrupted()[9], {
+    sandbox: '',
+    host: 'a',
+    method: 'GET',
+    ingress: 'forward',
+    port: 80,
+  });
   t.equal(inflight.interrupted().length, EXCHANGES_PER_WORKER_MAX);
 });

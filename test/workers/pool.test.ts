@@ -46,7 +46,11 @@ type World = {
   filed(count: number): Promise<void>;
 };
 
-async function world(t: Test, workers: number, sandboxes: readonly SandboxRecord[] = [BOX]): Promise<World> {
+async function world(
+  t: Test,
+  workers: number,
+  sandboxes: readonly SandboxRecord[] = [BOX],
+): Promise<World> {
   const origin = await startOrigin(t);
   const publisher = await Publisher.create();
   const outcomes: Outcome[] = [];
@@ -119,7 +123,10 @@ t.test('workers share the port and the policy', async (t) => {
   t.equal(await ask(pool.port, origin), 403, 'nothing is published: denied');
   await publish([['allow', `localhost:${origin}`]]);
   const statuses = await Promise.all(Array.from({ length: 40 }, () => ask(pool.port, origin)));
-  t.ok(statuses.every((status) => status === 200), 'in force in every worker at once');
+  t.ok(
+    statuses.every((status) => status === 200),
+    'in force in every worker at once',
+  );
   await filed(41);
   t.equal(outcomes.length, 41, 'one outcome each');
   t.equal(new Set(outcomes.map(({ generation }) => generation)).size, 2, 'each names its policy');
@@ -131,35 +138,57 @@ t.test('no request that starts after the change sees the old policy', async (t) 
     const allow = round % 2 === 0;
     await publish([[allow ? 'allow' : 'deny', `localhost:${origin}`]]);
     const statuses = await Promise.all(Array.from({ length: 6 }, () => ask(pool.port, origin)));
-    t.ok(statuses.every((status) => status === (allow ? 200 : 403)), `round ${round}`);
+    t.ok(
+      statuses.every((status) => status === (allow ? 200 : 403)),
+      `round ${round}`,
+    );
   }
 });
 
-t.test('a worker that dies is replaced, its exchanges recorded, the other undisturbed', async (t) => {
-  const { pool, origin, publish, lost, outcomes, filed } = await world(t, 2);
-  await publish([['allow', `localhost:${origin}`]]);
-  const hanging = Array.from({ length: 16 }, () => {
-    const host = `localhost:${origin}`;
-    const asked = request({ port: pool.port, path: `http://${host}/hang`, headers: { host }, agent: false });
-    asked.end();
-    return once(asked, 'error').then(() => true);
-  });
-  t.equal(await ask(pool.port, origin), 200);
-  await filed(1);
-  await pool.terminate(0);
-  while (lost.length === 0) await filed(outcomes.length + 1);
-  const [one] = lost;
-  t.equal(one?.worker, 0);
-  t.ok(one !== undefined && one.interrupted.length > 0, 'what it was doing is on file');
-  for (const outcome of one?.interrupted ?? []) {
-    t.match(outcome, { code: 'SALLYPORT_INTERRUPTED', host: 'localhost', port: origin, sandbox: 'box' });
-  }
-  const statuses = await Promise.all(Array.from({ length: 20 }, () => ask(pool.port, origin)));
-  t.ok(statuses.every((status) => status === 200), 'the other goes on');
-  t.equal(pool.status().restarts, 1);
-  await pool.terminate(1);
-  t.ok((await Promise.all(hanging)).every(Boolean), 'every hanging client was told by a closed connection');
-});
+t.test(
+  'a worker that dies is replaced, its exchanges recorded, the other undisturbed',
+  async (t) => {
+    const { pool, origin, publish, lost, outcomes, filed } = await world(t, 2);
+    await publish([['allow', `localhost:${origin}`]]);
+    const hanging = Array.from({ length: 16 }, () => {
+      const host = `localhost:${origin}`;
+      const asked = request({
+        port: pool.port,
+        path: `http://${host}/hang`,
+        headers: { host },
+        agent: false,
+      });
+      asked.end();
+      return once(asked, 'error').then(() => true);
+    });
+    t.equal(await ask(pool.port, origin), 200);
+    await filed(1);
+    await pool.terminate(0);
+    while (lost.length === 0) await filed(outcomes.length + 1);
+    const [one] = lost;
+    t.equal(one?.worker, 0);
+    t.ok(one !== undefined && one.interrupted.length > 0, 'what it was doing is on file');
+    for (const outcome of one?.interrupted ?? []) {
+      t.match(outcome, {
+        code: 'SALLYPORT_INTERRUPTED',
+        host: 'localhost',
+        port: origin,
+        sandbox: 'box',
+      });
+    }
+    const statuses = await Promise.all(Array.from({ length: 20 }, () => ask(pool.port, origin)));
+    t.ok(
+      statuses.every((status) => status === 200),
+      'the other goes on',
+    );
+    t.equal(pool.status().restarts, 1);
+    await pool.terminate(1);
+    t.ok(
+      (await Promise.all(hanging)).every(Boolean),
+      'every hanging client was told by a closed connection',
+    );
+  },
+);
 
 t.test('listeners of sandboxes come and go with the configuration', async (t) => {
   const path = join(tmpdir(), `sallyport-test-${process.pid}.sock`);
@@ -171,7 +200,12 @@ t.test('listeners of sandboxes come and go with the configuration', async (t) =>
   t.equal(await ask(pool.port, origin), 407, 'no default sandbox any more');
   const overUnix = async (): Promise<number> => {
     const host = `localhost:${origin}`;
-    const asked = request({ socketPath: path, path: `http://${host}/`, headers: { host }, agent: false });
+    const asked = request({
+      socketPath: path,
+      path: `http://${host}/`,
+      headers: { host },
+      agent: false,
+    });
     asked.end();
     const [response] = await once(asked, 'response');
     response.resume();

@@ -1,0 +1,78 @@
+// The real program in folders of its own: every call is a process, the daemon is one too, and all
+// is gone when the test ends.
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Test } from 'tap';
+
+export type Ran = { readonly code: number | null; readonly out: string; readonly err: string };
+
+export type Cli = {
+  readonly env: Record<string, string>;
+  readonly folder: string;
+  /** Runs `sallyport ARGS`. */
+  run(...args: string[]): Promise<Ran>;
+  /** Runs `sbx ARGS` and fails the test unless it exits with 0. */
+  ok(...args: string[]): Promise<string>;
+  /** Starts the daemon in the background. @returns the proxy's port. */
+  start(...args: string[]): Promise<number>;
+};
+
+const BIN = join(import.meta.dirname, '../../bin');
+
+/** An instance of the product, isolated by its XDG folders. */
+export function isolatedCli(t: Test): Cli {
+  const folder = mkdtempSync(join(tmpdir(), 'sallyport-test-'));
+  const env = {
+    PATH: process.env.PATH ?? '',
+    HOME: folder,
+    XDG_STATE_HOME: join(folder, 'state'),
+    XDG_CONFIG_HOME: join(folder, 'config'),
+    XDG_RUNTIME_DIR: join(folder, 'run'),
+  };
+  const run = (...args: string[]): Promise<Ran> =>
+    execute(process.execPath, [join(BIN, 'sallyport.js'), ...args], env);
+  const ok = async (...args: string[]): Promise<string> => {
+    const ran = await execute(process.execPath, [join(BIN, 'sbx.js'), ...args], env);
+    t.equal(ran.code, 0, `sbx ${args.join(' ')}: ${ran.err}`);
+    return ran.out;
+  };
+  t.teardown(async () => {
+    await run('daemon', 'stop', '--drain-timeout', '0s');
+    rmSync(folder, { recursive: true, force: true });
+  });
+  return {
+    env,
+    folder,
+    run,
+    ok,
+    start: async (...args) => {
+      const ran = await run('daemon', 'start', '-d', '--listen', '127.0.0.1:0', ...args);
+      t.equal(ran.code, 0, `daemon start: ${ran.err}`);
+      const status = JSON.parse((await run('daemon', 'status', '--json')).out);
+      return Number(status.listen.split(':').at(-1));
+    },
+  };
+}
+
+/** Runs a program to its end without a terminal. */
+export function execute(
+  command: string,
+  args: readonly string[],
+  env: Record<string, string>,
+  cwd?: string,
+): Promise<Ran> {
+  const { promise, resolve, reject } = Promise.withResolvers<Ran>();
+  const child = spawn(command, args, { env, cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+  let [out, err] = ['', ''];
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    out += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    err += text;
+  });
+  child.on('error', reject);
+  child.on('close', (code) => resolve({ code, out, err }));
+  return promise;
+}

@@ -1,0 +1,116 @@
+// Connections go to the permit's addresses and to no other place, whatever the name says.
+import { once } from 'node:events';
+import tap, { type Test } from 'tap';
+import { POOLS_PER_WORKER_MAX } from '../../src/base/limits.ts';
+import type { Address } from '../../src/policy/address.ts';
+import type { Host } from '../../src/policy/host.ts';
+import { Permit } from '../../src/proxy/decide.ts';
+import { dial, type Upstream, Upstreams } from '../../src/proxy/route.ts';
+import { type Origin, tcpOrigin, within } from '../helpers/wire.ts';
+
+function permit(addresses: string[], port: number, host = 'no-such-name.test'): Permit {
+  const target = { host: host as Host, port, method: 'GET', path: '/' };
+  const poolKey = `1 ${host} ${port} ${addresses.join(' ')}`;
+  return new Permit(target, { generation: 1, addresses: addresses as Address[], poolKey });
+}
+
+async function origin(t: Test, host = '127.0.0.1'): Promise<Origin> {
+  const made = await tcpOrigin((socket) => {
+    socket.on('data', () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'));
+  }, host);
+  t.teardown(() => made.close());
+  return made;
+}
+
+tap.test('one address', async (t) => {
+  const { port } = await origin(t);
+  const socket = await within('connection', dial(permit(['127.0.0.1'], port)).connected);
+  t.equal(socket.remoteAddress, '127.0.0.1');
+  t.equal(socket.remotePort, port);
+  socket.destroy();
+});
+
+tap.test('the first address is dead, the second is taken', async (t) => {
+  const { port } = await origin(t, '127.0.0.2');
+  for (const addresses of [
+    ['127.0.0.1', '127.0.0.2'],
+    ['::1', '127.0.0.3', '127.0.0.2'],
+  ]) {
+    const socket = await within('connection', dial(permit(addresses, port)).connected);
+    t.equal(socket.remoteAddress, '127.0.0.2');
+    socket.destroy();
+  }
+});
+
+tap.test('all addresses are dead', async (t) => {
+  const gone = await origin(t);
+  gone.close();
+  for (const addresses of [['127.0.0.1'], ['127.0.0.1', '127.0.0.2', '::1']]) {
+    await t.rejects(dial(permit(addresses, gone.port)).connected, {
+      code: 'SALLYPORT_UPSTREAM_UNREACHABLE',
+      message: /no-such-name\.test:\d+: ECONNREFUSED/,
+    });
+  }
+});
+
+tap.test('giving up', async (t) => {
+  const { port } = await origin(t);
+  const dialling = dial(permit(['127.0.0.1'], port));
+  dialling.cancel();
+  await t.rejects(dialling.connected, { code: 'SALLYPORT_UPSTREAM_UNREACHABLE' });
+});
+
+async function ask(upstream: Upstream): Promise<string> {
+  const response = await within('response', upstream.pool.request({ path: '/', method: 'GET' }));
+  return response.body.text();
+}
+
+tap.test('pools are kept by where they lead', async (t) => {
+  const [one, two] = [await origin(t), await origin(t, '127.0.0.2')];
+  const upstreams = new Upstreams();
+  const first = upstreams.towards(permit(['127.0.0.1'], one.port));
+  t.equal(upstreams.towards(permit(['127.0.0.1'], one.port)), first);
+  t.not(upstreams.towards(permit(['127.0.0.2'], one.port)), first, 'another address');
+  t.not(upstreams.towards(permit(['127.0.0.1'], one.port, 'other.test')), first, 'another name');
+  t.equal(await ask(first), 'ok');
+  await new Promise(setImmediate); // undici waits a turn before it uses a connection again.
+  t.equal(await ask(first), 'ok');
+  t.equal(one.connections, 1, 'one connection for both');
+  const second = upstreams.towards(permit(['127.0.0.1', '127.0.0.2'], two.port));
+  t.equal(second.address, '127.0.0.1');
+  t.equal(await ask(second), 'ok');
+  t.equal(second.address, '127.0.0.2', 'the address in use, not the first of the list');
+  await upstreams.destroy();
+  t.equal(upstreams.size, 0);
+});
+
+tap.test('a pool whose last connection ended is let go', async (t) => {
+  const { port, close } = await origin(t);
+  const upstreams = new Upstreams();
+  const upstream = upstreams.towards(permit(['127.0.0.1'], port));
+  await ask(upstream);
+  t.equal(upstreams.size, 1);
+  const ended = once(upstream.pool, 'disconnect');
+  close();
+  await within('disconnect', ended);
+  t.equal(upstreams.size, 0);
+  const dead = upstreams.towards(permit(['127.0.0.1'], port));
+  await t.rejects(dead.pool.request({ path: '/', method: 'GET' }), {
+    code: 'SALLYPORT_UPSTREAM_UNREACHABLE',
+  });
+  await new Promise(setImmediate);
+  t.equal(upstreams.size, 0, 'nor is one that never had any');
+  await upstreams.destroy();
+});
+
+tap.test('the number of pools is bounded, and those in use are not cut', async (t) => {
+  const { port } = await origin(t);
+  const upstreams = new Upstreams();
+  const oldest = upstreams.towards(permit(['127.0.0.1'], port));
+  const running = ask(oldest);
+  for (let i = 0; i < POOLS_PER_WORKER_MAX; i++)
+    upstreams.towards(permit(['127.0.0.1'], port, `${i}.test`));
+  t.equal(upstreams.size, POOLS_PER_WORKER_MAX);
+  t.equal(await running, 'ok');
+  await upstreams.destroy();
+});
