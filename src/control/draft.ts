@@ -14,7 +14,6 @@ export class Draft {
   readonly #removed = new Map<string, StoredRule>();
   readonly #added = new Map<string, StoredRule>();
   #preset: string | null;
-  #dropSandbox: string | undefined;
   #changed = false;
 
   constructor(base: RuleSet) {
@@ -65,11 +64,6 @@ export class Draft {
     this.#changed = true;
   }
 
-  dropSandbox(name: string): void {
-    this.#dropSandbox = name;
-    this.#changed = true;
-  }
-
   /** The rules as they would be. */
   result(): StoredRule[] {
     const kept = this.#removed.size === 0 ? this.#base.rules : this.#replaced();
@@ -83,11 +77,10 @@ export class Draft {
       remove: [...this.#removed.keys()],
       add: [...this.#added.values()],
       ...(this.#preset === this.#base.preset ? {} : { preset: this.#preset }),
-      ...(this.#dropSandbox === undefined ? {} : { dropSandbox: this.#dropSandbox }),
     };
   }
 
-  /** What takes change() back; a sandbox that was dropped stays so. */
+  /** What takes change() back. */
   inverse(): StoreChange {
     return {
       remove: [...this.#added.keys()],

@@ -7,36 +7,22 @@ import { SallyportError } from '../base/errors.ts';
 import { WORKERS_MAX } from '../base/limits.ts';
 import { Lane } from '../matcher/lane.ts';
 import { Publisher } from '../matcher/publish.ts';
-import type { Listen, SandboxRecord, ServeSettings } from '../workers/messages.ts';
+import type { SandboxRecord } from '../workers/messages.ts';
 import { WorkerPool } from '../workers/pool.ts';
 import { Audit } from './audit.ts';
+import { Configuration, type ProxyOptions } from './configuration.ts';
 import { Followers } from './follow.ts';
 import { DecisionLog } from './log.ts';
-import { machineAddresses, ownAddresses } from './own-addresses.ts';
 import type { Paths } from './paths.ts';
 import { PolicyService } from './policy.ts';
-import { formatListen, parseListen, Sandboxes } from './sandboxes.ts';
+import { formatListen, Sandboxes } from './sandboxes.ts';
 import { buildServer } from './server.ts';
-import type { DaemonStatus, LogLevel, LogLevels, Services } from './services.ts';
+import type { DaemonStatus, Services } from './services.ts';
 import { Store } from './store.ts';
 
-export type InstanceOptions = {
+export type InstanceOptions = ProxyOptions & {
   /** Chosen if none was chosen before. */
   readonly preset?: string | undefined;
-  /** HOST:PORT of the shared proxy listener; port 0 for any. */
-  readonly listen: string;
-  /** 1..WORKERS_MAX */
-  readonly workers: number;
-  /** Serves unauthenticated loopback clients; created when absent. */
-  readonly defaultSandbox?: string | undefined;
-  readonly addressGuard: 'strict' | 'docker';
-  readonly via: boolean;
-  readonly forwardedFor: boolean;
-  /** `ip` or `ip:port`; empty: the system's resolver. */
-  readonly dnsServers: readonly string[];
-  readonly logLevel: LogLevel;
-  /** The control API over TCP too; absent: the unix socket alone. */
-  readonly api?: { readonly listen: string; readonly token: string } | undefined;
   readonly version: string;
 };
 
@@ -86,9 +72,10 @@ async function start(
   closing: Closing,
 ): Promise<Instance> {
   const { paths, clock, logger } = around;
+  const startedMs = clock.monotonicMs();
   const state = await openState(around, closing);
   const publisher = await Publisher.create();
-  const configuration = new Configuration(options, around);
+  const configuration = new Configuration(options, around.reusePort);
   let pool: WorkerPool | null = null;
   const configure = async (records: readonly SandboxRecord[]): Promise<void> => {
     await pool?.configure(configuration.settings(records), records);
@@ -97,7 +84,7 @@ async function start(
     store: state.store,
     clock,
     configure,
-    drop: (name, number) => policy.dropSandbox(name, number),
+    dropRules: (number) => policy.dropScope(number),
     reservedPaths: [paths.socket],
   });
   const policy = await PolicyService.start(state.store, publisher, sandboxes, clock);
@@ -110,23 +97,6 @@ async function start(
   configuration.port = pool.port;
   await configure(sandboxes.records()); // Its own addresses are known only now.
 
-  const shared = (): Listen => configuration.listen;
-  const startedMs = clock.monotonicMs();
-  const status = (): DaemonStatus => ({
-    pid: around.pid,
-    socket: paths.socket,
-    listen: formatListen(shared()),
-    workers: pool?.status().workers.length ?? 0,
-    restarts: pool?.status().restarts ?? 0,
-    generation: policy.generation,
-    rules: policy.rules.length,
-    sandboxes: sandboxes.list().length,
-    preset: policy.preset,
-    uptime_ms: Math.round(clock.monotonicMs() - startedMs),
-    version: options.version,
-    log: around.logFile,
-    audit: paths.audit,
-  });
   const services: Services = {
     policy,
     sandboxes,
@@ -134,8 +104,8 @@ async function start(
     addressGuard: options.addressGuard,
     log: state.log,
     followers: state.followers,
-    shared,
-    status,
+    shared: () => configuration.listen,
+    status: statusOf(options, around, { startedMs, configuration, pool, policy, sandboxes }),
     logLevels: () => configuration.logLevels,
     setLogLevels: async (levels) => {
       configuration.logLevels = levels;
@@ -148,73 +118,39 @@ async function start(
   };
   await listenApi(services, configuration, around, closing);
   return {
-    status,
+    status: services.status,
     stop: once((drainTimeoutMs) => end(drainTimeoutMs, drain, state.followers, closing)),
   };
 }
 
-/** The workers' settings, put together anew at each change. */
-class Configuration {
-  readonly #options: InstanceOptions;
-  readonly #reusePort: boolean;
-  readonly #api: Listen | null;
-  #listen: Listen & { kind: 'tcp' };
-  logLevels: LogLevels;
+type Parts = {
+  readonly startedMs: number;
+  readonly configuration: Configuration;
+  readonly pool: WorkerPool;
+  readonly policy: PolicyService;
+  readonly sandboxes: Sandboxes;
+};
 
-  constructor(options: InstanceOptions, { reusePort }: Surroundings) {
-    this.#options = options;
-    this.#reusePort = reusePort;
-    this.#listen = { kind: 'tcp', ...parseListen(options.listen, 0) };
-    this.#api = options.api === undefined ? null : apiListen(options.api.listen);
-    this.logLevels = { general: options.logLevel, proxy: options.logLevel };
-  }
-
-  get listen(): Listen & { kind: 'tcp' } {
-    return this.#listen;
-  }
-
-  set port(port: number) {
-    this.#listen = { ...this.#listen, port };
-  }
-
-  get api(): Listen | null {
-    return this.#api;
-  }
-
-  get apiToken(): string {
-    return this.#options.api?.token ?? '';
-  }
-
-  /** Without SO_REUSEPORT only one worker can listen. */
-  get workers(): number {
-    return this.#reusePort ? this.#options.workers : 1;
-  }
-
-  settings(sandboxes: readonly SandboxRecord[]): ServeSettings {
-    const { defaultSandbox, addressGuard, via, forwardedFor, dnsServers } = this.#options;
-    const listens = [this.#listen, this.#api, ...sandboxes.map(({ listen }) => listen)];
-    return {
-      listen: this.#listen,
-      reusePort: this.#reusePort,
-      defaultSandbox: defaultSandbox ?? null,
-      addressGuard,
-      via,
-      forwardedFor,
-      ownAddresses: ownAddresses(
-        listens.filter((listen) => listen !== null),
-        machineAddresses(),
-      ),
-      dnsServers,
-      logLevel: this.logLevels.proxy,
-    };
-  }
-}
-
-/** @throws SALLYPORT_USAGE for every address at once: too many spellings to keep sandboxes from. */
-function apiListen(text: string): Listen {
-  const { host, port } = parseListen(text, 1);
-  if (host !== '0.0.0.0' && host !== '::') return { kind: 'tcp', host, port };
-  throw new SallyportError('SALLYPORT_USAGE', 'the control API listens on one address, not on all');
+function statusOf(
+  { version }: InstanceOptions,
+  { paths, clock, pid, logFile }: Surroundings,
+  { startedMs, configuration, pool, policy, sandboxes }: Parts,
+): () => DaemonStatus {
+  return () => ({
+    pid,
+    socket: paths.socket,
+    listen: formatListen(configuration.listen),
+    workers: pool.status().workers.length,
+    restarts: pool.status().restarts,
+    generation: policy.generation,
+    rules: policy.rules.length,
+    sandboxes: sandboxes.list().length,
+    preset: policy.preset,
+    uptime_ms: Math.round(clock.monotonicMs() - startedMs),
+    version,
+    log: logFile,
+    audit: paths.audit,
+  });
 }
 
 type State = { store: Store; log: DecisionLog; audit: Audit; followers: Followers };

@@ -100,14 +100,19 @@ export class DecisionLog {
 
   /**
    * @param sandbox  null for all.
-   * @param limit  how many of the latest rows of each kind; 0 for all.
+   * @param limit  how many of the latest rows, of both kinds together; 0 for all.
    */
   list(sandbox: string | null, limit: number): LogListing {
     this.flush();
-    return {
-      blocked_hosts: this.#select('deny', sandbox, limit),
-      allowed_hosts: this.#select('allow', sandbox, limit),
-    };
+    const latest = this.#database
+      .prepare(
+        `SELECT * FROM log WHERE decision IN ('allow', 'deny') AND (? IS NULL OR sandbox = ?)
+         ORDER BY last_seen_ms DESC LIMIT ?`,
+      )
+      .all(sandbox, sandbox, limit === 0 ? -1 : limit);
+    const rowsOf = (decision: 'allow' | 'deny'): LogRow[] =>
+      latest.filter((row) => row.decision === decision).map(rowOf);
+    return { blocked_hosts: rowsOf('deny'), allowed_hosts: rowsOf('allow') };
   }
 
   /** Forgets all rows. */
@@ -147,16 +152,6 @@ export class DecisionLog {
       delta.lastMs = Math.max(delta.lastMs, timeMs);
       delta.count++;
     }
-  }
-
-  #select(decision: 'allow' | 'deny', sandbox: string | null, limit: number): LogRow[] {
-    const rows = this.#database
-      .prepare(
-        `SELECT * FROM log WHERE decision = ? AND (? IS NULL OR sandbox = ?)
-         ORDER BY last_seen_ms DESC LIMIT ?`,
-      )
-      .all(decision, sandbox, sandbox, limit === 0 ? -1 : limit);
-    return rows.map(rowOf);
   }
 
   #count(): number {

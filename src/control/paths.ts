@@ -19,7 +19,7 @@ export type Paths = {
   readonly daemonLog: string;
 };
 
-/** Environment variables, as process.env has them. */
+/** Environment variables. */
 export type Env = Readonly<Record<string, string | undefined>>;
 
 /**

@@ -8,6 +8,7 @@ import { isPreset, PRESET_NAMES, type PresetName, presetRules } from '../policy/
 import { checkForDecision, parseResources, type Resource } from '../policy/resource.ts';
 import { type Decision, GLOBAL_SCOPE, type Protocol, type Rule } from '../policy/rule.ts';
 import { Draft, type RuleSet } from './draft.ts';
+import { matching, type Removal, takeOut, whole } from './removal.ts';
 import type { Store, StoredRule } from './store.ts';
 
 /** What the policy needs of matcher/publish.ts. */
@@ -42,8 +43,6 @@ export type Selector = {
   readonly resources?: readonly string[] | undefined;
   readonly sandbox?: string | undefined;
 };
-
-export type Removal = { readonly rule: StoredRule; readonly resources: readonly string[] };
 
 type Work = { apply(draft: Draft): void; readonly done: PromiseWithResolvers<void> };
 
@@ -183,11 +182,10 @@ export class PolicyService<Prepared = unknown> {
     });
   }
 
-  /** Removes a sandbox from the store together with its rules. */
-  async dropSandbox(name: string, number: number): Promise<void> {
+  /** Removes all rules of one sandbox. */
+  async dropScope(number: number): Promise<void> {
     await this.#enqueue((draft) => {
       for (const { id } of draft.select(({ scope }) => scope === number)) draft.remove(id);
-      draft.dropSandbox(name);
     });
   }
 
@@ -333,37 +331,4 @@ function protocolsOf(
 ): readonly Protocol[] {
   if (wanted !== undefined) return [...new Set(wanted)].sort();
   return decision === 'allow' ? ['tcp'] : ['tcp', 'udp'];
-}
-
-function whole(rules: readonly StoredRule[]): Removal[] {
-  return rules.map((rule) => ({ rule, resources: rule.resources.map(({ text }) => text) }));
-}
-
-/** @throws SALLYPORT_NOT_FOUND, naming every resource that no rule has. */
-function matching(
-  draft: Draft,
-  scope: number,
-  texts: readonly string[],
-  candidates: readonly StoredRule[] | null,
-): Removal[] {
-  const wanted = new Set(texts);
-  const missing = new Set(texts);
-  const found: Removal[] = [];
-  for (const rule of candidates ?? draft.select((rule) => rule.scope === scope)) {
-    const resources = rule.resources.map(({ text }) => text).filter((text) => wanted.has(text));
-    if (resources.length > 0) found.push({ rule, resources });
-    for (const text of resources) missing.delete(text);
-  }
-  if (missing.size > 0) {
-    const names = [...missing].map((text) => `"${text}"`).join(', ');
-    throw new SallyportError('SALLYPORT_NOT_FOUND', `no rule has the resource ${names}`);
-  }
-  return found;
-}
-
-function takeOut(draft: Draft, { rule, resources }: Removal): void {
-  const gone = new Set(resources);
-  const left = rule.resources.filter(({ text }) => !gone.has(text));
-  if (left.length === 0) draft.remove(rule.id);
-  else draft.put({ ...rule, resources: left });
 }

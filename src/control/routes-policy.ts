@@ -11,6 +11,8 @@ import { type Application, FAILURES } from './routes.ts';
 import {
   Added,
   type AddedAnswer,
+  AddedMany,
+  type AddedManyAnswer,
   CheckAnswer,
   CheckBody,
   Removed,
@@ -72,23 +74,26 @@ function addRuleRoutes(app: Application, { policy, sandboxes }: Services): void 
     },
   );
 
-  const add = async (rules: readonly NewRule[]): Promise<AddedAnswer> => {
-    const added = await policy.add(rules);
-    return {
-      policy: 'local',
-      rules: added.map((rule) => listRule(rule, sandboxes)),
-      generation: policy.generation,
-    };
-  };
   app.post(
     '/policy/network/rules',
     { schema: { body: RuleToAdd, response: { 201: Added, ...FAILURES } } },
-    async ({ body }, reply) => reply.code(201).send(await add([ruleOf(body)])),
+    async ({ body }, reply) => {
+      const added = await policy.add([ruleOf(body)]);
+      const rules = added.map((rule) => listRule(rule, sandboxes));
+      const answer: AddedAnswer = { policy: 'local', rules, generation: policy.generation };
+      return reply.code(201).send(answer);
+    },
   );
+
   app.post(
     '/policy/network/rules/batch',
-    { schema: { body: RulesToAdd, response: { 201: Added, ...FAILURES } } },
-    async ({ body }, reply) => reply.code(201).send(await add(body.rules.map(ruleOf))),
+    { schema: { body: RulesToAdd, response: { 201: AddedMany, ...FAILURES } } },
+    async ({ body }, reply) => {
+      const added = await policy.add(body.rules.map(ruleOf));
+      const ids = added.map(({ id }) => id);
+      const answer: AddedManyAnswer = { policy: 'local', ids, generation: policy.generation };
+      return reply.code(201).send(answer);
+    },
   );
 }
 

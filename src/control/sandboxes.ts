@@ -34,8 +34,8 @@ export type SandboxOptions = {
   readonly clock: Clock;
   /** Hands the sandboxes to all workers. @throws SALLYPORT_CONFLICT when a listener does not open */
   readonly configure: (records: readonly SandboxRecord[]) => Promise<void>;
-  /** Removes a sandbox and its rules from store and policy. */
-  readonly drop: (name: string, number: number) => Promise<void>;
+  /** Removes the rules of a sandbox. */
+  readonly dropRules: (number: number) => Promise<void>;
   /** Socket paths that are the daemon's own. */
   readonly reservedPaths: readonly string[];
 };
@@ -119,9 +119,16 @@ export class Sandboxes implements ScopeNames {
   remove(name: string): Promise<void> {
     return this.#inTurn(async () => {
       const sandbox = this.get(name);
-      this.#forget(sandbox);
-      await this.#configure();
-      await this.#options.drop(name, sandbox.number);
+      this.#forget(sandbox); // First, so that no rule can be added for it meanwhile.
+      try {
+        await this.#configure();
+        await this.#options.dropRules(sandbox.number);
+        this.#options.store.removeSandbox(name);
+      } catch (error) {
+        this.#keep(sandbox);
+        await this.#configure().catch(() => {});
+        throw error;
+      }
     });
   }
 

@@ -59,6 +59,12 @@ export const Added = z.object({
   generation: z.number(),
 });
 
+export const AddedMany = z.object({
+  policy: z.literal('local'),
+  ids: z.array(z.string()).describe('In the order of the rules that were sent.'),
+  generation: z.number(),
+});
+
 export const Removed = z.object({
   policy: z.literal('local'),
   scope: z.string(),
@@ -173,6 +179,7 @@ export const StatusAnswer = z.object({
 });
 
 export type AddedAnswer = z.infer<typeof Added>;
+export type AddedManyAnswer = z.infer<typeof AddedMany>;
 export type RemovedAnswer = z.infer<typeof Removed>;
 export type CheckResult = z.infer<typeof CheckAnswer>;
 export type SetupStatus = z.infer<typeof SetupAnswer>;

@@ -35,8 +35,6 @@ export type StoreChange = {
   readonly add: readonly StoredRule[];
   /** The preset that was chosen, null for none; absent: as it was. */
   readonly preset?: string | null;
-  /** Name of a sandbox that goes together with its rules. */
-  readonly dropSandbox?: string;
 };
 
 type Row = Record<string, SQLOutputValue>;
@@ -92,7 +90,7 @@ export class Store {
   }
 
   change(change: StoreChange): void {
-    const { remove, add, preset, dropSandbox } = change;
+    const { remove, add, preset } = change;
     inTransaction(this.#database, () => {
       const drop = this.#database.prepare('DELETE FROM rules WHERE id = ?');
       for (const id of remove) drop.run(id);
@@ -102,9 +100,6 @@ export class Store {
       for (const rule of add) insert.run(...columnsOf(rule));
       if (preset === null) this.#database.exec("DELETE FROM settings WHERE key = 'preset'");
       else if (preset !== undefined) this.#set('preset', preset);
-      if (dropSandbox !== undefined) {
-        this.#database.prepare('DELETE FROM sandboxes WHERE name = ?').run(dropSandbox);
-      }
     });
   }
 

@@ -2,8 +2,8 @@
 // only; each phase of pipeline.ts takes one of these and returns a narrower one.
 import type { Code } from '../base/errors.ts';
 import type { Address } from '../policy/address.ts';
-import type { Host } from '../policy/host.ts';
 import type { Verdict } from '../policy/decision.ts';
+import type { Host } from '../policy/host.ts';
 
 /** How the request reached the proxy. Later: transparent, socks. */
 export type Ingress = 'forward' | 'connect';

@@ -3,6 +3,7 @@
 import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
 import { type Code, SallyportError } from '../base/errors.ts';
+import { formatHostPort } from '../policy/resource.ts';
 import type { Received } from './accept.ts';
 import type { Permit } from './decide.ts';
 import { forwardResponseFields, forwardTrailers } from './fields.ts';
@@ -204,7 +205,7 @@ function explained(permit: Permit, error: unknown): SallyportError {
     UPSTREAM_CODES[code] ?? (code.startsWith('HPE_') ? 'SALLYPORT_UPSTREAM_MALFORMED' : undefined);
   return new SallyportError(
     known ?? 'SALLYPORT_UPSTREAM_UNREACHABLE',
-    `the exchange with ${host}:${port} failed${code === '' ? '' : `: ${code}`}`,
+    `the exchange with ${formatHostPort(host, port)} failed${code === '' ? '' : `: ${code}`}`,
     { cause: error },
   );
 }

@@ -14,6 +14,7 @@ import {
   RESPONSE_HEAD_TIMEOUT_MS,
 } from '../base/limits.ts';
 import { type Address, parseAddress } from '../policy/address.ts';
+import { formatHostPort } from '../policy/resource.ts';
 import type { Permit } from './decide.ts';
 
 /** A connection on its way. */
@@ -156,7 +157,7 @@ function timeoutOf(permit: Permit): SallyportError {
   const { host, port } = permit.target;
   return new SallyportError(
     'SALLYPORT_UPSTREAM_TIMEOUT',
-    `no connection to ${host}:${port} in time`,
+    `no connection to ${formatHostPort(host, port)} in time`,
   );
 }
 
@@ -164,7 +165,7 @@ function unreachable(permit: Permit, why: string, cause?: Error): SallyportError
   const { host, port } = permit.target;
   return new SallyportError(
     'SALLYPORT_UPSTREAM_UNREACHABLE',
-    `no connection to ${host}:${port}: ${why}`,
+    `no connection to ${formatHostPort(host, port)}: ${why}`,
     { cause },
   );
 }

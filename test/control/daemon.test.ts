@@ -1,5 +1,5 @@
 // The daemon as a process: src/control/spawn.ts starts it, src/control/lock.ts keeps it alone,
-// src/control/daemon-log.ts is where it speaks.
+// src/control/daemon-log.ts is where it speaks, src/control/discard.ts is for when it cannot start.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { ControlClient } from '../../src/control/client.ts';
 import { RotatingFile } from '../../src/control/daemon-log.ts';
+import { discardStore } from '../../src/control/discard.ts';
 import { acquireLock } from '../../src/control/lock.ts';
 import { type Env, resolvePaths } from '../../src/control/paths.ts';
 import { waitUntilStopped } from '../../src/control/spawn.ts';
@@ -117,6 +118,11 @@ t.test('what keeps a daemon from starting is told to whoever started it', async 
   await t.rejects(startDaemon(env, { preset: 'nope' }), { code: 'SALLYPORT_USAGE' });
   writeFileSync(resolvePaths(env).policyDatabase, 'no database '.repeat(1_000));
   await t.rejects(startDaemon(env), { code: 'SALLYPORT_STORE_CORRUPT' });
+  t.ok(discardStore(resolvePaths(env)));
+  t.match(await startDaemon(env), { preset: null, rules: 0 }, 'starting over is possible');
+  t.notOk(discardStore(resolvePaths(env)), 'but not under a daemon that runs');
+  await stop(env);
+  t.ok(waitUntilStopped(resolvePaths(env), 10_000));
 });
 
 t.test('the lock is held by one, and let go of', async (t) => {

@@ -59,8 +59,9 @@ t.test('there are only so many readers, and one that leaves makes room', async (
   const followers = new Followers();
   const readers = Array.from({ length: FOLLOWERS_MAX }, () => followers.follow(null));
   t.throws(() => followers.follow(null), { code: 'SALLYPORT_OVERLOADED' });
-  readers[0]?.destroy();
-  await once(readers[0] ?? new EventTarget(), 'close');
+  const [first] = readers;
+  first?.destroy();
+  if (first !== undefined) await once(first, 'close');
   followers.follow(null);
   followers.close();
 });

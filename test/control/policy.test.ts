@@ -1,5 +1,5 @@
 // Changes of the policy against the real publisher and a real lane, and with it
-// src/control/draft.ts and src/control/listing.ts.
+// src/control/draft.ts, src/control/removal.ts and src/control/listing.ts.
 import { join } from 'node:path';
 import t from 'tap';
 import { systemClock } from '../../src/base/clock.ts';
@@ -199,15 +199,12 @@ t.test('one change that is too large does not take others with it', async (t) =>
   t.equal(store.rules().length, 3);
 });
 
-t.test('a sandbox goes with its rules', async (t) => {
+t.test('the rules of one scope go together', async (t) => {
   const { policy, store } = await setup(t);
-  const facts = { tokenSha256: '', listen: null, sourceAddress: null, createdAtMs: 0 };
-  const { number } = store.addSandbox({ name: 'box', ...facts });
   await policy.add([{ decision: 'allow', resources: ['a.test'], sandbox: 'box' }]);
-  await policy.add([{ decision: 'allow', resources: ['b.test'] }]);
-  await policy.dropSandbox('box', number);
-  t.strictSame(store.sandboxes(), []);
-  t.equal(policy.rules.length, 1);
+  const [kept] = await policy.add([{ decision: 'allow', resources: ['b.test'] }]);
+  await policy.dropScope(1);
+  t.strictSame([store.rules(), policy.rules], [[kept], [kept]]);
 });
 
 t.test('listings have the fields that sbx clients read', async (t) => {

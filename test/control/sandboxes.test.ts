@@ -13,7 +13,7 @@ function setup(t: Parameters<typeof temporaryFolder>[0]) {
   const store = Store.open(join(folder, 'policy.db'));
   t.teardown(() => store.close());
   const configured: (readonly SandboxRecord[])[] = [];
-  const state = { refusing: false };
+  const state = { refusing: false, sticking: false };
   const sandboxes = new Sandboxes({
     store,
     clock: systemClock,
@@ -21,7 +21,9 @@ function setup(t: Parameters<typeof temporaryFolder>[0]) {
       configured.push(records);
       if (state.refusing) throw new SallyportError('SALLYPORT_CONFLICT', 'EADDRINUSE');
     },
-    drop: async (name) => store.removeSandbox(name),
+    dropRules: async () => {
+      if (state.sticking) throw new SallyportError('SALLYPORT_PUBLISH_TIMEOUT', 'stuck');
+    },
     reservedPaths: [join(folder, 'api.sock')],
   });
   return { folder, store, configured, state, sandboxes };
@@ -90,9 +92,14 @@ t.test('what workers cannot take is taken back', async (t) => {
 });
 
 t.test('removed means unknown, to workers first', async (t) => {
-  const { sandboxes, configured, store } = setup(t);
+  const { sandboxes, configured, store, state } = setup(t);
   const { sandbox } = await sandboxes.add({ name: 'a' });
   t.equal(sandboxes.nameOf(sandbox.number), 'a');
+  state.sticking = true;
+  await t.rejects(sandboxes.remove('a'), { code: 'SALLYPORT_PUBLISH_TIMEOUT' });
+  t.equal(sandboxes.numberOf('a'), sandbox.number, 'whole while its rules are in force');
+  t.strictSame(configured.at(-1), sandboxes.records());
+  state.sticking = false;
   await sandboxes.remove('a');
   t.strictSame([configured.at(-1), store.sandboxes()], [[], []]);
   t.throws(() => sandboxes.numberOf('a'), { code: 'SALLYPORT_NOT_FOUND' });

@@ -1,7 +1,8 @@
 // Every route of the control API over real sockets: src/control/routes.ts,
 // src/control/routes-daemon.ts, src/control/routes-log.ts, src/control/routes-policy.ts,
 // src/control/routes-sandbox.ts, src/control/schemas.ts, src/control/services.ts,
-// src/control/check.ts, and what puts them together, src/control/instance.ts.
+// src/control/check.ts, and what puts them together, src/control/instance.ts and
+// src/control/configuration.ts.
 import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
@@ -182,7 +183,7 @@ t.test('a denial is worded as sbx words it', async (t) => {
   const added = await call('/policy/network/rules/batch', {
     rules: [{ decision: 'deny', resources: ['example.com'], sandbox: 'm101-policy' }],
   });
-  const [{ id }] = (added.body as { rules: [{ id: string }] }).rules;
+  const [id] = (added.body as { ids: [string] }).ids;
   t.strictSame(await check('m101-policy'), {
     ...common,
     context: 'sandbox:m101-policy',

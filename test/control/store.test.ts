@@ -70,7 +70,7 @@ t.test('the number of a sandbox is never given again', async (t) => {
   const store = Store.open(path);
   const facts = { tokenSha256: 'aa', listen: null, sourceAddress: null, createdAtMs: 1 };
   const first = store.addSandbox({ name: 'a', ...facts });
-  store.change({ remove: [], add: [], dropSandbox: 'a' });
+  store.removeSandbox('a');
   store.close();
   const again = Store.open(path);
   t.teardown(() => again.close());

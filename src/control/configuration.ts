@@ -1,0 +1,88 @@
+// What the workers are told beside the sandboxes: put together anew at each change, from the options
+// of the start and from what can be changed while running.
+import { SallyportError } from '../base/errors.ts';
+import type { Listen, SandboxRecord, ServeSettings } from '../workers/messages.ts';
+import { machineAddresses, ownAddresses } from './own-addresses.ts';
+import { parseListen } from './sandboxes.ts';
+import type { LogLevel, LogLevels } from './services.ts';
+
+export type ProxyOptions = {
+  /** HOST:PORT of the shared proxy listener; port 0 for any. */
+  readonly listen: string;
+  /** 1..WORKERS_MAX */
+  readonly workers: number;
+  /** Serves unauthenticated loopback clients; created when absent. */
+  readonly defaultSandbox?: string | undefined;
+  readonly addressGuard: 'strict' | 'docker';
+  readonly via: boolean;
+  readonly forwardedFor: boolean;
+  /** `ip` or `ip:port`; empty: the system's resolver. */
+  readonly dnsServers: readonly string[];
+  readonly logLevel: LogLevel;
+  /** The control API over TCP too; absent: the unix socket alone. */
+  readonly api?: { readonly listen: string; readonly token: string } | undefined;
+};
+
+/** The workers' settings, put together anew at each change. */
+export class Configuration {
+  readonly #options: ProxyOptions;
+  readonly #reusePort: boolean;
+  readonly #api: Listen | null;
+  #listen: Listen & { kind: 'tcp' };
+  logLevels: LogLevels;
+
+  constructor(options: ProxyOptions, reusePort: boolean) {
+    this.#options = options;
+    this.#reusePort = reusePort;
+    this.#listen = { kind: 'tcp', ...parseListen(options.listen, 0) };
+    this.#api = options.api === undefined ? null : apiListen(options.api.listen);
+    this.logLevels = { general: options.logLevel, proxy: options.logLevel };
+  }
+
+  get listen(): Listen & { kind: 'tcp' } {
+    return this.#listen;
+  }
+
+  set port(port: number) {
+    this.#listen = { ...this.#listen, port };
+  }
+
+  get api(): Listen | null {
+    return this.#api;
+  }
+
+  get apiToken(): string {
+    return this.#options.api?.token ?? '';
+  }
+
+  /** Without SO_REUSEPORT only one worker can listen. */
+  get workers(): number {
+    return this.#reusePort ? this.#options.workers : 1;
+  }
+
+  settings(sandboxes: readonly SandboxRecord[]): ServeSettings {
+    const { defaultSandbox, addressGuard, via, forwardedFor, dnsServers } = this.#options;
+    const listens = [this.#listen, this.#api, ...sandboxes.map(({ listen }) => listen)];
+    return {
+      listen: this.#listen,
+      reusePort: this.#reusePort,
+      defaultSandbox: defaultSandbox ?? null,
+      addressGuard,
+      via,
+      forwardedFor,
+      ownAddresses: ownAddresses(
+        listens.filter((listen) => listen !== null),
+        machineAddresses(),
+      ),
+      dnsServers,
+      logLevel: this.logLevels.proxy,
+    };
+  }
+}
+
+/** @throws SALLYPORT_USAGE for every address at once: too many spellings to keep sandboxes from. */
+function apiListen(text: string): Listen {
+  const { host, port } = parseListen(text, 1);
+  if (host !== '0.0.0.0' && host !== '::') return { kind: 'tcp', host, port };
+  throw new SallyportError('SALLYPORT_USAGE', 'the control API listens on one address, not on all');
+}

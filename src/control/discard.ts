@@ -1,0 +1,22 @@
+// Starting over: what `policy reset` can do when the store is damaged and no daemon will start.
+import { renameSync, rmSync } from 'node:fs';
+import { acquireLock } from './lock.ts';
+import type { Paths } from './paths.ts';
+
+/**
+ * Puts the policy store aside as `policy.db.damaged`: rules, sandboxes and the choice of a preset.
+ * The audit stays.
+ *
+ * @returns false, and does nothing, while a daemon runs.
+ */
+export function discardStore(paths: Paths): boolean {
+  const release = acquireLock(paths.lockDatabase, 0);
+  if (release === null) return false;
+  try {
+    for (const suffix of ['-wal', '-shm']) rmSync(paths.policyDatabase + suffix, { force: true });
+    renameSync(paths.policyDatabase, `${paths.policyDatabase}.damaged`);
+    return true;
+  } finally {
+    release();
+  }
+}

@@ -1,0 +1,47 @@
+// What a removal takes out of which rule. A resource goes from every rule of the scope that has it.
+import { SallyportError } from '../base/errors.ts';
+import type { Draft } from './draft.ts';
+import type { StoredRule } from './store.ts';
+
+/** A rule and those of its resources that go. */
+export type Removal = { readonly rule: StoredRule; readonly resources: readonly string[] };
+
+/** Rules that go with all they have. */
+export function whole(rules: readonly StoredRule[]): Removal[] {
+  return rules.map((rule) => ({ rule, resources: rule.resources.map(({ text }) => text) }));
+}
+
+/**
+ * What of `texts` the rules of a scope have.
+ *
+ * @param candidates  the only rules to look at, or null for all of the scope.
+ * @throws SALLYPORT_NOT_FOUND, naming every resource that no rule has.
+ */
+export function matching(
+  draft: Draft,
+  scope: number,
+  texts: readonly string[],
+  candidates: readonly StoredRule[] | null,
+): Removal[] {
+  const wanted = new Set(texts);
+  const missing = new Set(texts);
+  const found: Removal[] = [];
+  for (const rule of candidates ?? draft.select((rule) => rule.scope === scope)) {
+    const resources = rule.resources.map(({ text }) => text).filter((text) => wanted.has(text));
+    if (resources.length > 0) found.push({ rule, resources });
+    for (const text of resources) missing.delete(text);
+  }
+  if (missing.size > 0) {
+    const names = [...missing].map((text) => `"${text}"`).join(', ');
+    throw new SallyportError('SALLYPORT_NOT_FOUND', `no rule has the resource ${names}`);
+  }
+  return found;
+}
+
+/** Leaves the rule its other resources, under its id; an empty rule goes. */
+export function takeOut(draft: Draft, { rule, resources }: Removal): void {
+  const gone = new Set(resources);
+  const left = rule.resources.filter(({ text }) => !gone.has(text));
+  if (left.length === 0) draft.remove(rule.id);
+  else draft.put({ ...rule, resources: left });
+}
