@@ -34,6 +34,11 @@ type ListOptions = {
 };
 
 export function addListCommands(policy: Command, context: Context): void {
+  addList(policy, context);
+  addCheck(policy, context);
+}
+
+function addList(policy: Command, context: Context): void {
   policy
     .command('ls')
     .alias('list')
@@ -80,6 +85,9 @@ export function addListCommands(policy: Command, context: Context): void {
         options,
       ),
     );
+}
+
+function addCheck(policy: Command, context: Context): void {
   policy
     .command('check')
     .description('ask what the policy would say')

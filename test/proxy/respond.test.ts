@@ -1,4 +1,4 @@
-// The exact words of refusals (respond.ts, welcome.ts): agents and hooks look for them.
+// The exact words of refusals and of the page in src/proxy/welcome.ts: agents and hooks look for them.
 import tap, { type Test } from 'tap';
 import { startProxy, type TestProxy } from '../helpers/proxy.ts';
 import { connectTo, outcomeAt, say, tcpOrigin } from '../helpers/wire.ts';

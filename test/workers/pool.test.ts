@@ -1,5 +1,5 @@
 // Real worker threads over the real matcher: they share a port, take new policy and settings while
-// they serve, are replaced when they die, and drain.
+// they serve, are replaced when they die, and drain. Covers src/workers/serve.ts.
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, request, type Server } from 'node:http';
