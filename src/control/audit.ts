@@ -18,6 +18,7 @@ import {
   AUDIT_FILES_MAX,
   AUDIT_FLUSH_MS,
   AUDIT_RETRY_MS,
+  AUDIT_TEXTS_MAX,
 } from '../base/limits.ts';
 import type { Outcome } from '../proxy/exchange.ts';
 
@@ -172,7 +173,6 @@ function fileName(firstSeq: number): string {
  * Spelled out because it runs once for each exchange: a spread copy costs half as much again.
  */
 function lineOf(seq: number, time: string, o: Outcome): string {
-  const text = JSON.stringify;
   return (
     `{"seq":${seq},"time":"${time}","sandbox":${text(o.sandbox)},` +
     `"ingress":"${o.ingress}","mode":"${o.mode}","method":${text(o.method)},` +
@@ -183,6 +183,18 @@ function lineOf(seq: number, time: string, o: Outcome): string {
     `"decide_ms":${o.decide_ms},"connect_ms":${o.connect_ms},"duration_ms":${o.duration_ms},` +
     `"generation":${o.generation}}\n`
   );
+}
+
+const jsonTexts = new Map<string | null, string>([[null, 'null']]);
+
+/** JSON of a string. Sandboxes, hosts and rules come again and again, so their text is kept. */
+function text(value: string | null): string {
+  const known = jsonTexts.get(value);
+  if (known !== undefined) return known;
+  const json = JSON.stringify(value);
+  if (jsonTexts.size >= AUDIT_TEXTS_MAX) jsonTexts.clear();
+  jsonTexts.set(value, json);
+  return json;
 }
 
 /**

@@ -155,8 +155,13 @@ function pump(source: Socket, sink: Socket, counted: (bytes: number) => void): v
 
 /** A client may have sent all it has, and its FIN, while the destination was dialled. */
 function endWith(source: Socket, sink: Socket): void {
-  if (source.readableEnded) sink.end();
-  else source.once('end', () => sink.end());
+  const end = (): void => {
+    // When the other direction is over too, closing says FIN by itself: one system call less.
+    if (sink.readableEnded && sink.writableLength === 0) sink.destroy();
+    else sink.end();
+  };
+  if (source.readableEnded) end();
+  else source.once('end', end);
 }
 
 /**

@@ -1,7 +1,7 @@
 // Every value that crosses between the daemon and a worker thread. Policy does not: it is in the
 // shared memory (src/matcher), in force without a message.
 import type { MessagePort } from 'node:worker_threads';
-import type { Outcome } from '../proxy/exchange.ts';
+import type { OutcomeBatch } from './outcomes.ts';
 
 /** Where a worker listens. A unix path cannot be shared between threads: one worker takes it. */
 export type Listen =
@@ -66,7 +66,7 @@ export type FromWorker =
   /** All listeners accept; `port` is the one in use when 0 was asked for. */
   | { readonly type: 'listening'; readonly port: number; readonly threadId: number }
   | { readonly type: 'configured'; readonly number: number; readonly error: string | null }
-  | { readonly type: 'outcomes'; readonly outcomes: readonly Outcome[] }
+  | { readonly type: 'outcomes'; readonly batch: OutcomeBatch }
   | {
       readonly type: 'log';
       readonly level: 'debug' | 'info' | 'warn' | 'error';

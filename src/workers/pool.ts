@@ -9,6 +9,7 @@ import { CONFIGURE_WAIT_MS_MAX, WORKER_RESTARTS_PER_MINUTE_MAX } from '../base/l
 import type { Outcome } from '../proxy/exchange.ts';
 import { createInflight, Inflight, type Interrupted } from './inflight.ts';
 import type { FromWorker, SandboxRecord, ServeSettings, ServeTask, ToWorker } from './messages.ts';
+import { decodeOutcomes } from './outcomes.ts';
 
 /** This file's own extension: .ts from a checkout, .js from the published package. */
 const EXTENSION = extname(import.meta.filename);
@@ -79,6 +80,7 @@ export class WorkerPool {
       maxThreads: options.workers,
       concurrentTasksPerWorker: 1,
       recordTiming: false,
+      atomics: 'disabled', // A thread that waits in Atomics.wait between tasks could not even end.
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB },
       env: {}, // A worker needs nothing of the environment, so it holds nothing of it.
     });
@@ -235,7 +237,8 @@ export class WorkerPool {
 
   #receive(seat: Seat, message: Exclude<FromWorker, { type: 'listening' }>): void {
     if (message.type === 'outcomes') {
-      seat.filed = seat.filed.then(() => this.#file(seat, message.outcomes));
+      const filing = this.#file(seat, decodeOutcomes(message.batch)); // At once: batches share a flush of the audit.
+      seat.filed = seat.filed.then(() => filing);
     } else if (message.type === 'log') {
       this.#options.onLog(message.level, message.message, {
         worker: seat.worker,

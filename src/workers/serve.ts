@@ -14,7 +14,7 @@ import {
   SWEEP_MS,
 } from '../base/limits.ts';
 import { Lane } from '../matcher/lane.ts';
-import { type Address, parseAddress } from '../policy/address.ts';
+import { type Address, classify, parseAddress } from '../policy/address.ts';
 import { Connection, type Phase, type Serve } from '../proxy/accept.ts';
 import type { ProxySettings } from '../proxy/exchange.ts';
 import { type Origin, Registry } from '../proxy/identify.ts';
@@ -26,6 +26,7 @@ import type { Tick } from '../proxy/tunnel.ts';
 import { Inflight } from './inflight.ts';
 import { listenersOf, type Wanted } from './listeners.ts';
 import type { FromWorker, SandboxRecord, ServeSettings, ServeTask, ToWorker } from './messages.ts';
+import { encodeOutcomes } from './outcomes.ts';
 
 const IDLE_MS_MAX: Readonly<Record<Phase, number>> = {
   idle: KEEP_ALIVE_TIMEOUT_MS,
@@ -54,9 +55,12 @@ class Worker {
 
   constructor(task: ServeTask) {
     this.#task = task;
-    this.#recorder = new Recorder(systemClock, new Inflight(task.inflight), (outcomes) =>
-      this.#post({ type: 'outcomes', outcomes }),
-    );
+    this.#recorder = new Recorder(systemClock, new Inflight(task.inflight), (outcomes) => {
+      const batch = encodeOutcomes(outcomes);
+      this.#task.port.postMessage({ type: 'outcomes', batch } satisfies FromWorker, [
+        batch.cells.buffer as ArrayBuffer,
+      ]);
+    });
     this.#current = {
       registry: registryOf(task.sandboxes, task.settings),
       settings: settingsOf(task.settings),
@@ -203,7 +207,12 @@ function registryOf(sandboxes: readonly SandboxRecord[], settings: ServeSettings
 function settingsOf(settings: ServeSettings): ProxySettings {
   const own = new Set(settings.ownAddresses);
   const { addressGuard, via, forwardedFor } = settings;
-  const isOwn = (address: Address, port: number): boolean => own.has(`${address}:${port}`);
+  const isOwn = (address: Address, port: number): boolean => {
+    if (own.has(`${address}:${port}`)) return true;
+    // A listener on every address is on all of 127.0.0.0/8, which no interface lists.
+    const everywhere = own.has(`0.0.0.0:${port}`) || own.has(`:::${port}`);
+    return everywhere && classify(address) === 'loopback';
+  };
   return { addressGuard, via, forwardedFor, isOwn };
 }
 
