@@ -12,7 +12,7 @@ async function run(folder: string, mode: 'http' | 'tcp', destination: number): P
     path,
     `global
   nbthread 1
-  maxconn 20000
+  maxconn 4000
 defaults
   mode ${mode}
   timeout client 60s
