@@ -22,7 +22,7 @@ type Asked = {
   readonly mode: string;
 };
 
-const BULK_MIB = 512;
+const BULK_MIB_PER_SECOND = 256; // Asked for at once: long enough that the tunnel's beginning does not count.
 
 async function http({ port, originPort, connections, seconds, mode }: Asked): Promise<Load> {
   const host = `127.0.0.1:${originPort}`;
@@ -106,8 +106,12 @@ async function bulk(asked: Asked, direction: 'down' | 'up'): Promise<Load> {
   };
 }
 
-function transfer({ port, originPort, mode }: Asked, direction: 'down' | 'up'): Promise<number> {
+function transfer(
+  { port, originPort, mode, seconds }: Asked,
+  direction: 'down' | 'up',
+): Promise<number> {
   const { promise, resolve, reject } = Promise.withResolvers<number>();
+  const mib = Math.ceil(BULK_MIB_PER_SECOND * seconds);
   let ready = mode === 'direct';
   let read = 0;
   const socket: Socket = connect({
@@ -124,12 +128,12 @@ function transfer({ port, originPort, mode }: Asked, direction: 'down' | 'up'): 
   });
   function begin(): void {
     ready = true;
-    socket.write(direction === 'down' ? `down ${BULK_MIB}\n` : 'up \n');
-    if (direction === 'up') upload(socket, BULK_MIB);
+    socket.write(direction === 'down' ? `down ${mib}\n` : 'up \n');
+    if (direction === 'up') upload(socket, mib);
   }
   socket.on('connect', () => (ready ? begin() : socket.write(connectHead(originPort))));
   socket.on('error', reject);
-  socket.on('close', () => resolve(direction === 'down' ? read : BULK_MIB * (1 << 20)));
+  socket.on('close', () => resolve(direction === 'down' ? read : mib * (1 << 20)));
   return promise;
 }
 

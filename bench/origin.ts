@@ -10,6 +10,7 @@ const CHUNK = Buffer.alloc(1 << 20, 'a');
 /** Answers each head with the same few bytes; `\r\n\r\n` may be split between reads. */
 function answerSmall(socket: Socket): void {
   let rest = '';
+  socket.on('end', () => socket.end());
   socket.on('data', (chunk) => {
     const heads = (rest + chunk.toString('latin1')).split('\r\n\r\n');
     rest = heads.pop() ?? '';

@@ -22,8 +22,9 @@ import { table } from './table.ts';
 
 const smoke = process.argv.includes('--smoke');
 const secondsAt = process.argv.indexOf('--seconds');
-const SECONDS = smoke ? 0.3 : Number(secondsAt < 0 ? 3 : process.argv[secondsAt + 1]);
+const SECONDS = smoke ? 0.1 : Number(secondsAt < 0 ? 3 : process.argv[secondsAt + 1]);
 const ROUNDS = smoke ? 1 : 3;
+const CONNECTIONS = smoke ? [4] : [1, 32, 256];
 
 const PEERS: readonly Peer[] = [sallyport, squid, tinyproxy, proxyChain, haproxyHttp, haproxyTcp];
 
@@ -37,7 +38,7 @@ type Work = {
 };
 
 const WORKS: readonly Work[] = [
-  ...[1, 32, 256].map((connections): Work => {
+  ...CONNECTIONS.map((connections): Work => {
     return {
       name: `http keep-alive x${connections}`,
       kind: 'http',
@@ -46,7 +47,7 @@ const WORKS: readonly Work[] = [
       budget: 0.75,
     };
   }),
-  ...[1, 32, 256].map((connections): Work => {
+  ...CONNECTIONS.map((connections): Work => {
     return {
       name: `connect x${connections}`,
       kind: 'connect',

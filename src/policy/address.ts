@@ -46,9 +46,9 @@ function isMapped(bytes: Uint8Array): boolean {
 /** @returns the class of a special-use address, or 'public'. */
 export function classify(address: Address): AddressClass {
   const bytes = addressBytes(address);
-  if (METADATA.has(address)) return 'metadata';
   const table = bytes.length === 4 ? SPECIAL_V4 : SPECIAL_V6;
-  const found = table.find(({ network, length }) => covers(network, length, bytes));
+  const holds = ({ network, length }: Special): boolean => covers(network, length, bytes);
+  const found = METADATA.find(holds) ?? table.find(holds);
   if (found !== undefined) return found.name;
   return bytes.length === 16 && !covers(GLOBAL_UNICAST, 3, bytes) ? 'reserved' : 'public';
 }
@@ -66,14 +66,16 @@ export function covers(network: Uint8Array, length: number, bytes: Uint8Array): 
 
 /** A range as written, `10.0.0.0/8`; the fault in words when it is none. */
 export function parseRange(text: string): { bytes: Uint8Array; length: number } | string {
-  const [written = '', size = ''] = text.split('/', 2);
+  const slash = text.indexOf('/');
+  const [written, size] = [text.slice(0, slash), text.slice(slash + 1)];
   const address = parseAddress(written);
-  if (address === null) return 'the part before the slash is not an address';
+  if (slash < 0 || address === null) return 'the part before the slash is not an address';
   const bytes = addressBytes(address);
-  const mapped = bytes.length === 4 && written.includes(':');
-  const length = Number(size) - (mapped ? 96 : 0);
+  // ::ffff:10.0.0.0/104 is 10.0.0.0/8: both name the same addresses.
+  const offset = bytes.length === 4 && written.includes(':') ? 96 : 0;
+  const length = Number(size) - offset;
   if (!/^(0|[1-9]\d{0,2})$/.test(size) || length < 0 || length > bytes.length * 8) {
-    return `the prefix length must be 0 to ${bytes.length * 8}`;
+    return `the prefix length must be ${offset} to ${offset + bytes.length * 8}`;
   }
   const network = masked(bytes, length);
   if (network.some((byte, i) => byte !== bytes[i])) {
@@ -161,18 +163,20 @@ function special(list: readonly [range: string, name: string][]): Special[] {
   });
 }
 
-/** Addresses at which clouds hand out credentials to whoever asks. */
-const METADATA = new Set<string>([
-  '169.254.169.254', // AWS, GCP, Azure, DigitalOcean, Oracle and others
-  '169.254.170.2', // AWS ECS
-  '100.100.100.200', // Alibaba
-  '168.63.129.16', // Azure wire server
-  '192.0.0.192', // Oracle
-  'fd00:ec2::254',
-  'fd00:ec2::23',
-  'fd20:ce::254', // GCP
-  'fd00:c1::a9fe:a9fe', // Oracle
-  'fd00:42::42', // Scaleway
+/** Addresses at which clouds hand out credentials to whoever asks, or run the machine. */
+const METADATA = special([
+  ['169.254.169.254/32', 'metadata'], // AWS, GCP, Azure, DigitalOcean, Oracle and others
+  ['169.254.170.2/32', 'metadata'], // AWS ECS tasks
+  ['169.254.170.23/32', 'metadata'], // AWS EKS pods
+  ['169.254.0.23/32', 'metadata'], // Tencent
+  ['100.100.100.200/32', 'metadata'], // Alibaba
+  ['168.63.129.16/32', 'metadata'], // Azure wire server
+  ['192.0.0.192/32', 'metadata'], // Oracle
+  ['fd00:ec2::/32', 'metadata'], // AWS: metadata, DNS, time, EKS pods
+  ['fd20:ce::254/128', 'metadata'], // GCP
+  ['fd00:c1::a9fe:a9fe/128', 'metadata'], // Oracle
+  ['fd00:42::42/128', 'metadata'], // Scaleway
+  ['fe80::a9fe:a9fe/128', 'metadata'], // OpenStack
 ]);
 
 // IANA IPv4 and IPv6 Special-Purpose Address Registries, narrowest first where they nest.

@@ -22,8 +22,7 @@ const LOOPBACK_NAMES = new Set(['localhost', 'host.docker.internal']);
 export function normalizeHost(name: string, code: Code = 'SALLYPORT_POLICY_INVALID'): Host {
   if (isNormal(name)) return name as Host;
   const fault = faultOf(name);
-  if (fault !== null)
-    throw new SallyportError(code, `${JSON.stringify(name)} is not a host name: ${fault}`);
+  if (fault !== null) throw new SallyportError(code, `${shown(name)} is not a host name: ${fault}`);
   return ascii(name) as Host;
 }
 
@@ -50,6 +49,17 @@ export function parseHost(text: string): Host | Address {
 export function canonicalHost(host: Host): Host {
   return LOOPBACK_NAMES.has(host) ? ('localhost' as Host) : host;
 }
+
+/** What somebody wrote, fit for a message: quoted, cut short, nothing in it that a terminal obeys. */
+export function shown(text: string): string {
+  const cut = text.length > SHOWN_LENGTH_MAX ? `${text.slice(0, SHOWN_LENGTH_MAX)}...` : text;
+  return JSON.stringify(cut).replace(
+    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
+    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
+  );
+}
+
+const SHOWN_LENGTH_MAX = 100;
 
 /** One pass over a name that is in normal form already, as nearly all are. */
 function isNormal(name: string): boolean {
@@ -121,8 +131,5 @@ function faultOf(name: string): string | null {
 }
 
 function invalid(text: string, why: string): SallyportError {
-  return new SallyportError(
-    'SALLYPORT_TARGET_INVALID',
-    `${JSON.stringify(text)} is not a host: ${why}`,
-  );
+  return new SallyportError('SALLYPORT_TARGET_INVALID', `${shown(text)} is not a host: ${why}`);
 }

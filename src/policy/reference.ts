@@ -2,6 +2,7 @@
 // matcher is compared with, and it must stay too simple to be wrong. Nothing at run time uses it.
 import { addressBytes, covers, isAddress } from './address.ts';
 import type { Matcher, Question, Verdict } from './decision.ts';
+import { type GlobStep, isGlob, readGlob } from './glob.ts';
 import type { Resource } from './resource.ts';
 import { GLOBAL_SCOPE, type Rule } from './rule.ts';
 
@@ -59,10 +60,24 @@ export function resourceMatches(resource: Resource, host: string, port: number):
 
 function labelMatches(pattern: string, label: string): boolean {
   if (!isGlob(pattern)) return pattern === label;
-  const source = pattern.replaceAll('[!', '[^').replaceAll('*', '.*').replaceAll('?', '.');
-  return new RegExp(`^${source}$`).test(label) && (pattern !== '*' || label !== '');
+  const steps = readGlob(pattern);
+  return typeof steps !== 'string' && globMatches(steps, label);
 }
 
-function isGlob(label: string): boolean {
-  return /[*?[]/.test(label);
+/** Follows every way to read the label at once: the places that the steps so far can end at. */
+function globMatches(steps: readonly GlobStep[], label: string): boolean {
+  let places = [0];
+  for (const step of steps) places = [...new Set(places.flatMap((at) => endsOf(step, label, at)))];
+  return places.includes(label.length);
+}
+
+/** Where a step that begins at this place can end. */
+function endsOf(step: GlobStep, label: string, place: number): number[] {
+  if (step === '*') {
+    return Array.from({ length: label.length - place + 1 }, (_, more) => place + more);
+  }
+  if (place === label.length) return [];
+  const character = label.charAt(place);
+  const among = step.ranges.some(([from, to]) => from <= character && character <= to);
+  return among === step.negated ? [] : [place + 1];
 }

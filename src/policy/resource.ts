@@ -1,9 +1,10 @@
 // The grammar of what a rule names. A list is taken whole or refused whole; every fault is told
 // with its element, the reason and the form that would be right.
 import { SallyportError } from '../base/errors.ts';
-import { HOST_BYTES_MAX, LABEL_BYTES_MAX, RULE_RESOURCES_MAX } from '../base/limits.ts';
+import { HOST_BYTES_MAX, RULE_RESOURCES_MAX } from '../base/limits.ts';
 import { type Address, addressBytes, parseAddress, parseRange } from './address.ts';
-import { canonicalHost, type Host, normalizeHost } from './host.ts';
+import { isGlob, readGlob } from './glob.ts';
+import { canonicalHost, type Host, normalizeHost, shown } from './host.ts';
 import type { Decision } from './rule.ts';
 
 const ELEMENT_LENGTH_MAX = 2 * HOST_BYTES_MAX; // Character classes make a pattern longer than its hosts.
@@ -48,7 +49,7 @@ export function parseResources(list: string): Resource[] {
   for (const [index, element] of elements.entries()) {
     const resource = read(element);
     if (typeof resource === 'string')
-      faults.push(`element ${index + 1} ${JSON.stringify(element)}: ${resource}`);
+      faults.push(`element ${index + 1} ${shown(element)}: ${resource}`);
     else found.set(resource.text, resource);
   }
   if (faults.length > 0) throw invalid(faults.join('; '));
@@ -58,7 +59,7 @@ export function parseResources(list: string): Resource[] {
 /** One element of such a list. @throws SALLYPORT_POLICY_INVALID */
 export function parseResource(element: string): Resource {
   const resource = read(element.trim());
-  if (typeof resource === 'string') throw invalid(`${JSON.stringify(element)}: ${resource}`);
+  if (typeof resource === 'string') throw invalid(`${shown(element)}: ${resource}`);
   return resource;
 }
 
@@ -72,7 +73,7 @@ export function checkForDecision(decision: Decision, resources: readonly Resourc
   const faults: string[] = [];
   for (const resource of resources) {
     const why = forbiddenAllow(resource);
-    if (why !== null) faults.push(`${JSON.stringify(resource.text)}: ${why}`);
+    if (why !== null) faults.push(`${shown(resource.text)}: ${why}`);
   }
   if (faults.length > 0) throw invalid(faults.join('; '));
 }
@@ -109,7 +110,7 @@ function read(element: string): Resource | string {
   if (typeof port === 'string') return port;
   const suffix = port === 0 ? '' : `:${port}`;
   if (host === '**') return { kind: 'any', text: `**${suffix}`, port };
-  if (host.startsWith('[') && host.endsWith(']')) return readBracketed(host, port);
+  if (/^\[[^\]]*\]$/.test(host)) return readBracketed(host, port);
   const address = parseAddress(host);
   return address === null ? readHost(host, port, suffix) : ofAddress(address, port);
 }
@@ -136,7 +137,8 @@ function readRange(element: string): Resource | string {
     const address = parseAddress(written) ?? written;
     return { kind: 'cidr', text: `${address}/${length}`, bytes, prefixLength: length, port: 0 };
   }
-  if (/\/\d+:\d+$/.test(element)) return 'a range takes no port; write it alone, like 10.0.0.0/8';
+  if (/\/\d+\]?:\d+$/.test(element))
+    return 'a range takes no port; write it alone, like 10.0.0.0/8';
   if (/^[0-9a-f.:[\]]+\//i.test(element))
     return `${range}; write it like 10.0.0.0/8 or 2001:db8::/32`;
   return 'a path cannot be named here; write the host alone, like example.com:443';
@@ -181,33 +183,33 @@ function readHost(host: string, port: number, suffix: string): Resource | string
 /** Globs stay as they are, lower case; the name around them is put into normal form. */
 function normalizePattern(pattern: string): string {
   if (!/[*?[\]!]/.test(pattern)) return normalizeHost(pattern);
-  const labels = (pattern.endsWith('.') ? pattern.slice(0, -1) : pattern).split('.');
-  for (const label of labels) if (isGlob(label)) checkGlob(label);
+  const labels = (pattern.endsWith('.') ? pattern.slice(0, -1) : pattern).toLowerCase().split('.');
+  if (labels.some((label) => /^\d+$/.test(label)) && labels.every(couldBeNumber)) {
+    throw invalid('addresses are named by range; write 10.0.0.0/8');
+  }
+  const stood = labels.map((label) => (hasGlobSign(label) ? standIn(label) : label));
   // A glob stands for letters: with one in its place, the whole must be a name.
-  normalizeHost(labels.map((label) => (isGlob(label) ? 'x' : label)).join('.'));
+  normalizeHost(stood.join('.'));
   const normal = labels.map((label) =>
-    isGlob(label) ? label.toLowerCase() : normalizeHost(`${label}.x`).slice(0, -2),
+    isGlob(label) ? label : normalizeHost(`${label}.x`).slice(0, -2),
   );
   const host = normal.join('.');
   if (host.length > HOST_BYTES_MAX) throw invalid(`it is longer than ${HOST_BYTES_MAX} bytes`);
   return host;
 }
 
-function isGlob(label: string): boolean {
+function hasGlobSign(label: string): boolean {
   return /[*?[\]!]/.test(label);
 }
 
-const GLOB_LABEL = /^(?:[a-z0-9-]|\*|\?|\[!?(?:[a-z0-9](?:-[a-z0-9])?|-)+\])+$/i;
+function couldBeNumber(label: string): boolean {
+  return /^[\d*?[\]!-]+$/.test(label);
+}
 
-function checkGlob(label: string): void {
-  if (label.length > 4 * LABEL_BYTES_MAX || !GLOB_LABEL.test(label)) {
-    throw invalid(
-      `${JSON.stringify(label)} is not a glob: *, ?, [ab], [a-c] and [!ab] stand for letters, digits and hyphens`,
-    );
-  }
-  for (const [, from = '', to = ''] of label.matchAll(/([a-z0-9])-([a-z0-9])(?=[^[]*\])/gi)) {
-    if (from > to) throw invalid(`the range ${from}-${to} runs backwards`);
-  }
+function standIn(label: string): string {
+  const steps = readGlob(label);
+  if (typeof steps === 'string') throw invalid(`${shown(label)} is not a glob: ${steps}`);
+  return 'x';
 }
 
 /** @returns the port as a number, 0 when none is written, or what is wrong with it. */
@@ -221,7 +223,7 @@ export function splitPort(element: string): { host: string; port: number | strin
   if (host === '')
     return { host, port: 'the host is missing; write HOST:PORT, or **:PORT for all' };
   if (!/^[1-9]\d{0,4}$/.test(text) || Number(text) > 65_535) {
-    return { host, port: `the port ${JSON.stringify(text)} is not one number from 1 to 65535` };
+    return { host, port: `the port ${shown(text)} is not one number from 1 to 65535` };
   }
   return { host, port: Number(text) };
 }

@@ -1,7 +1,7 @@
 // Where a connection leads, as people write it when they ask what the policy would say.
 import { SallyportError } from '../base/errors.ts';
 import { type Address, parseAddress } from './address.ts';
-import { type Host, parseHost } from './host.ts';
+import { type Host, parseHost, shown } from './host.ts';
 import { splitPort } from './resource.ts';
 
 export type CheckTarget = { readonly host: Host | Address; readonly port: number };
@@ -15,6 +15,8 @@ export type CheckTarget = { readonly host: Host | Address; readonly port: number
 export function parseTarget(text: string): CheckTarget {
   const url = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)/i.exec(text.trim());
   const authority = url?.[2]?.replace(/^.*@/, '') ?? text.trim();
+  // URL parsers take a backslash for a slash, or not; then `http://a\\@b` has two hosts.
+  if (text.includes('\\')) throw badTarget(text, 'a backslash has no place in it');
   const bare = parseAddress(authority);
   if (bare !== null) return { host: bare, port: 443 };
   const { host, port } = splitPort(authority);
@@ -32,8 +34,5 @@ function defaultPort(text: string, scheme: string | undefined): number {
 }
 
 function badTarget(text: string, why: string): SallyportError {
-  return new SallyportError(
-    'SALLYPORT_TARGET_INVALID',
-    `${JSON.stringify(text)} is not a target: ${why}`,
-  );
+  return new SallyportError('SALLYPORT_TARGET_INVALID', `${shown(text)} is not a target: ${why}`);
 }
