@@ -1,6 +1,6 @@
 // The one decision function: enforcement, `policy check` and the log all come through here, over
 // whichever matcher they have. First the host as it was named, then each address it leads to.
-import { type Address, classify, isAddress } from './address.ts';
+import { type Address, type AddressClass, classify, isAddress } from './address.ts';
 import type { Matcher, Question, Verdict } from './decision.ts';
 import type { Host } from './host.ts';
 import { reasonOf } from './reasons.ts';
@@ -16,7 +16,14 @@ export type TargetVerdict = Verdict & {
   readonly reason: string | null;
 };
 
-export type RefusedAddress = { readonly address: Address; readonly reason: string };
+export type RefusedAddress = {
+  readonly address: Address;
+  readonly class: AddressClass;
+  /** The deny rule that covers it; null when it is refused for its class. */
+  readonly rule: string | null;
+  /** In words, to follow `HOST:PORT leads to`. */
+  readonly reason: string;
+};
 
 export type AddressVerdict = {
   /** May be dialled, in the order given. */
@@ -39,27 +46,51 @@ export function judgeTarget(
 
 function verdictOf(matcher: Matcher, question: Question, guard: AddressGuard): Verdict {
   const { host } = question;
-  if (host === LOCALHOST) return loopbackVerdict(matcher, question, LOOPBACK);
+  if (host === LOCALHOST) return localhostVerdict(matcher, question);
   if (!isAddress(host)) return matcher.match(question);
-  if (LOOPBACK.includes(host)) return loopbackVerdict(matcher, question, [host]);
-  return matcher.match({ ...question, namedOnly: needsNaming(host, guard) });
+  return addressVerdict(matcher, question, host, needsNaming(classify(host), guard));
 }
 
 /**
- * The host machine's loopback has a name and two addresses; a rule for one speaks for what is the
- * same place. Denies win, whichever spelling they use; an allow must name it.
+ * The name of the host machine's loopback is opened by a rule for `localhost:PORT` alone. It leads to
+ * two addresses: a deny on either closes it.
  */
-function loopbackVerdict(
+function localhostVerdict(matcher: Matcher, question: Question): Verdict {
+  const named = matcher.match({ ...question, namedOnly: true });
+  for (const host of LOOPBACK) {
+    const verdict = matcher.match({ ...question, host, namedOnly: true });
+    if (isExplicitDeny(verdict) && !isExplicitDeny(named)) return verdict;
+  }
+  return named;
+}
+
+/**
+ * An address is judged as itself. Where it is this machine under another spelling, a deny on
+ * `localhost` closes it too; the loopback addresses proper are also opened by `localhost:PORT`.
+ */
+function addressVerdict(
   matcher: Matcher,
   question: Question,
-  addresses: readonly Address[],
+  address: Address,
+  namedOnly: boolean,
 ): Verdict {
-  const verdicts = [LOCALHOST, ...addresses].map((host) =>
-    matcher.match({ ...question, host, namedOnly: true }),
-  );
-  const deny = verdicts.find(({ action, kind }) => action === 'deny' && kind === 'explicit');
-  const allow = verdicts.find(({ action }) => action === 'allow');
-  return deny ?? allow ?? (verdicts[0] as Verdict);
+  const isLoopback = LOOPBACK.includes(address);
+  const asked = { ...question, host: address, namedOnly: namedOnly || isLoopback };
+  const verdict = matcher.match(asked);
+  if (isExplicitDeny(verdict) || !isThisMachine(address)) return verdict;
+  const named = matcher.match({ ...asked, host: LOCALHOST, namedOnly: true });
+  if (isExplicitDeny(named)) return named;
+  return isLoopback && verdict.action === 'deny' ? named : verdict;
+}
+
+function isExplicitDeny({ action, kind }: Verdict): boolean {
+  return action === 'deny' && kind === 'explicit';
+}
+
+/** All of 127.0.0.0/8 leads here, and so do the unspecified addresses on Linux. */
+function isThisMachine(address: Address): boolean {
+  const kind = classify(address);
+  return kind === 'loopback' || kind === 'unspecified';
 }
 
 /**
@@ -75,9 +106,9 @@ export function judgeAddresses(
   const checked: Address[] = [];
   const refused: RefusedAddress[] = [];
   for (const address of addresses) {
-    const reason = question.host === address ? null : refusalOf(matcher, question, address, guard);
-    if (reason === null) checked.push(address);
-    else refused.push({ address, reason });
+    const refusal = question.host === address ? null : refusalOf(matcher, question, address, guard);
+    if (refusal === null) checked.push(address);
+    else refused.push(refusal);
   }
   return { checked, refused };
 }
@@ -87,21 +118,35 @@ function refusalOf(
   question: Question,
   address: Address,
   guard: AddressGuard,
-): string | null {
-  const asked = { ...question, host: address, namedOnly: true };
-  const verdict = LOOPBACK.includes(address)
-    ? loopbackVerdict(matcher, asked, [address])
-    : matcher.match(asked);
+): RefusedAddress | null {
+  const verdict = addressVerdict(matcher, question, address, true);
   if (verdict.action === 'allow') return null;
-  if (verdict.kind === 'explicit') {
-    return `an address that rule ${verdict.rule} denies`;
+  const kind = classify(address);
+  const { rule } = verdict;
+  if (rule !== null) {
+    return { address, class: kind, rule, reason: `an address that rule ${rule} denies` };
   }
-  return needsNaming(address, guard) ? `a ${classify(address)} address` : null;
+  if (!needsNaming(kind, guard)) return null;
+  return { address, class: kind, rule, reason: `${articleOf(kind)} ${kind} address` };
 }
 
-/** Which special-use addresses must be named by a rule before they can be dialled. */
-function needsNaming(address: Address, guard: AddressGuard): boolean {
-  const kind = classify(address);
-  if (kind === 'public') return false;
-  return guard === 'strict' || kind === 'metadata' || kind === 'unspecified';
+function articleOf(word: string): string {
+  return /^[aeiou]/.test(word) ? 'an' : 'a';
+}
+
+/** Special-use classes that need a rule of their own even under Docker's looser guard. */
+const ALWAYS_NAMED: ReadonlySet<AddressClass> = new Set([
+  'metadata',
+  'unspecified',
+  // These carry an IPv4 address within, which may be any of the others.
+  'nat64',
+  '6to4',
+  'teredo',
+  'v4-compatible',
+  'v4-translated',
+]);
+
+/** Whether an address of this class must be named by a rule before it can be dialled. */
+function needsNaming(kind: AddressClass, guard: AddressGuard): boolean {
+  return kind !== 'public' && (guard === 'strict' || ALWAYS_NAMED.has(kind));
 }

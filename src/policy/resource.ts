@@ -161,7 +161,8 @@ function ofAddress(address: Address, port: number): Resource {
 function readHost(host: string, port: number, suffix: string): Resource | string {
   const prefix = host.startsWith('**.') ? 'many' : host.startsWith('*.') ? 'one' : 'none';
   const rest = prefix === 'none' ? host : host.slice(prefix === 'one' ? 2 : 3);
-  if (rest.includes('**')) return '** may only stand first, as in **.example.com';
+  const misplaced = misplacedGlobOf(host, rest);
+  if (misplaced !== null) return misplaced;
   try {
     const normal = normalizePattern(rest);
     const canonical = prefix === 'none' ? canonicalHost(normal as Host) : normal;
@@ -184,9 +185,6 @@ function readHost(host: string, port: number, suffix: string): Resource | string
 function normalizePattern(pattern: string): string {
   if (!/[*?[\]!]/.test(pattern)) return normalizeHost(pattern);
   const labels = (pattern.endsWith('.') ? pattern.slice(0, -1) : pattern).toLowerCase().split('.');
-  if (labels.some((label) => /^\d+$/.test(label)) && labels.every(couldBeNumber)) {
-    throw invalid('addresses are named by range; write 10.0.0.0/8');
-  }
   const stood = labels.map((label) => (hasGlobSign(label) ? standIn(label) : label));
   // A glob stands for letters: with one in its place, the whole must be a name.
   normalizeHost(stood.join('.'));
@@ -202,8 +200,14 @@ function hasGlobSign(label: string): boolean {
   return /[*?[\]!]/.test(label);
 }
 
-function couldBeNumber(label: string): boolean {
-  return /^[\d*?[\]!-]+$/.test(label);
+function misplacedGlobOf(host: string, rest: string): string | null {
+  if (isAddressPattern(host)) return 'addresses go by range; write 10.0.0.0/8';
+  return rest.includes('**') ? '** may only stand first, as in **.example.com' : null;
+}
+
+/** `10.0.0.*`: as a name it would match nothing that looks like it. */
+function isAddressPattern(pattern: string): boolean {
+  return isGlob(pattern) && /^[\d*?[\]!.-]+$/.test(pattern) && /(^|\.)\d+(\.|$)/.test(pattern);
 }
 
 function standIn(label: string): string {

@@ -101,7 +101,7 @@ const bodies = fc.record({
 
 /** Rules in list order, with ids that are unique; `[]` is among them. */
 export const ruleLists: fc.Arbitrary<Rule[]> = fc
-  .array(bodies, { maxLength: 8 })
+  .array(bodies, { maxLength: 12, size: 'max' })
   .map((list) => list.map((body, i) => ({ id: `r${i}`, ...body })));
 
 /** One rule under this id. */
