@@ -235,10 +235,10 @@ t.test('server-sent events arrive one by one', async (t) => {
     headers: { host: `localhost:${port}`, 'proxy-authorization': authorization },
   });
   const [response] = (await once(asked, 'response')) as [IncomingMessage];
-  const [first] = await once(response, 'data');
-  t.equal(String(first), 'data: one\n\n');
-  release.resolve();
-  const [second] = await once(response, 'data');
-  t.equal(String(second), 'data: two\n\n');
-  await once(response, 'end');
+  const events: string[] = [];
+  for await (const event of response) {
+    events.push(String(event));
+    release.resolve();
+  }
+  t.strictSame(events, ['data: one\n\n', 'data: two\n\n']);
 });

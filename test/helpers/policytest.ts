@@ -1,86 +1,129 @@
-// Reads golden files: rules, requests, and the verdict each must get. The format is in the files:
-// `ID allow|deny [scope=N] [tcp|udp|tcp,udp] RESOURCES` and
-// `[scope=N] HOST:PORT [udp] [named] allow|deny RULE|default`.
+// Reads test/policies/*.policytest: rules, requests, and the verdict that every matcher must give.
+//
+//   # What the file shows.
+//   guard strict                   (or docker; without it the matcher alone is asked)
+//   rules
+//     ID allow|deny [scope=N] [tcp|udp|tcp,udp] RESOURCES
+//   requests
+//     [scope=N] HOST:PORT [udp] [named] allow|deny RULE|default
+//
+// The scope is the global one unless given; allow rules are for tcp and deny rules for both.
 import { globSync, readFileSync } from 'node:fs';
-import { basename } from 'node:path';
-import type { Question } from '../../src/policy/decision.ts';
-import { parseResources } from '../../src/policy/resource.ts';
-import type { Decision, Protocol, Rule } from '../../src/policy/rule.ts';
-import { parseTarget } from '../../src/policy/target.ts';
+import { basename, join } from 'node:path';
+import type { Matcher, Question, Verdict } from '../../src/policy/decision.ts';
+import { parseHost } from '../../src/policy/host.ts';
+import { type AddressGuard, judgeTarget } from '../../src/policy/judge.ts';
+import { checkForDecision, parseResources, splitPort } from '../../src/policy/resource.ts';
+import { GLOBAL_SCOPE, type Protocol, type Rule } from '../../src/policy/rule.ts';
 
 export type PolicyCase = {
-  readonly line: string;
+  /** Where it stands: `file:line HOST:PORT => ...`. */
+  readonly name: string;
   readonly question: Question;
-  readonly action: Decision;
-  /** null when no rule matches. */
+  readonly action: 'allow' | 'deny';
+  /** null: no rule matched. */
   readonly rule: string | null;
 };
 
-export type PolicyTest = {
+export type PolicyFile = {
   readonly name: string;
+  readonly guard: AddressGuard | null;
+  /** In list order. */
   readonly rules: readonly Rule[];
   readonly cases: readonly PolicyCase[];
 };
 
-/** All golden files. A malformed line throws, with its file and number. */
-export function readPolicyTests(): PolicyTest[] {
-  return globSync('test/policies/*.policytest').sort().map(readPolicyTest);
+/** Every golden file, by name. */
+export function policyFiles(): PolicyFile[] {
+  const folder = join(import.meta.dirname, '../policies');
+  return globSync(join(folder, '*.policytest'))
+    .sort()
+    .map((path) => readPolicyFile(basename(path, '.policytest'), readFileSync(path, 'utf8')));
 }
 
-function readPolicyTest(path: string): PolicyTest {
-  const rules: Rule[] = [];
-  const cases: PolicyCase[] = [];
+/** Asks as the file wants it: through its guard, or the matcher alone. */
+export function verdictOf(matcher: Matcher, file: PolicyFile, { question }: PolicyCase): Verdict {
+  return file.guard === null ? matcher.match(question) : judgeTarget(matcher, question, file.guard);
+}
+
+/** @throws Error with `name:line` for a line that cannot be read. */
+export function readPolicyFile(name: string, text: string): PolicyFile {
+  const file = {
+    name,
+    guard: null as AddressGuard | null,
+    rules: [] as Rule[],
+    cases: [] as PolicyCase[],
+  };
   let section = '';
-  for (const [index, line] of readFileSync(path, 'utf8').split('\n').entries()) {
-    const words = line.trim().split(/\s+/);
-    if (line.startsWith('#') || line.trim() === '') continue;
-    if (!line.startsWith(' ')) section = line.trim();
-    else if (section === 'rules') rules.push(readRule(words));
-    else if (section === 'requests') cases.push(readCase(words, line.trim()));
-    else throw new Error(`${path}:${index + 1}: neither rules nor requests`);
+  for (const { words, where } of linesOf(name, text)) {
+    if (words[0] === 'guard') file.guard = guardOf(words[1], where);
+    else if (words.length === 1) section = words.join();
+    else if (section === 'rules') file.rules.push(ruleOf(words, where));
+    else if (section === 'requests') file.cases.push(caseOf(words, where, file.rules));
+    else throw new Error(`${where}: neither under "rules" nor under "requests"`);
   }
-  return { name: basename(path, '.policytest'), rules, cases };
+  if (file.cases.length === 0) throw new Error(`${name}: has no requests`);
+  return file;
 }
 
-function readRule(words: readonly string[]): Rule {
+function linesOf(name: string, text: string): { words: string[]; where: string }[] {
+  return text
+    .split('\n')
+    .map((line, index) => ({
+      words: line.replace(/#.*/, '').split(/\s+/).filter(Boolean),
+      where: `${name}:${index + 1}`,
+    }))
+    .filter(({ words }) => words.length > 0);
+}
+
+function guardOf(word: string | undefined, where: string): AddressGuard {
+  if (word === 'strict' || word === 'docker') return word;
+  throw new Error(`${where}: guard is strict or docker`);
+}
+
+function ruleOf(words: string[], where: string): Rule {
   const [id = '', decision, ...rest] = words;
-  const resources = parseResources(rest.at(-1) ?? '');
-  const protocols = rest.find((word) => /^(tcp|udp|tcp,udp)$/.test(word));
-  const byDefault: Protocol[] = decision === 'allow' ? ['tcp'] : ['tcp', 'udp'];
-  return {
-    id,
-    source: 'local',
-    decision: decisionOf(decision),
-    scope: scopeOf(rest),
-    protocols: protocols === undefined ? byDefault : (protocols.split(',') as Protocol[]),
-    resources,
-  };
+  const resources = parseResources(rest.pop() ?? '');
+  if (decision !== 'allow' && decision !== 'deny') throw new Error(`${where}: allow or deny?`);
+  checkForDecision(decision, resources);
+  const { scope, protocols, others } = optionsOf(rest);
+  if (others.length > 0) throw new Error(`${where}: what is ${others.join(' ')}?`);
+  const usual: Protocol[] = decision === 'allow' ? ['tcp'] : ['tcp', 'udp'];
+  return { id, source: 'local', decision, scope, protocols: protocols ?? usual, resources };
 }
 
-function readCase(words: readonly string[], line: string): PolicyCase {
-  const rule = words.at(-1) ?? '';
-  const target = words.find((word) => word.includes(':')) ?? '';
-  const { host, port } = parseTarget(target);
-  return {
-    line,
-    question: {
-      scope: scopeOf(words),
-      host,
-      port,
-      protocol: words.includes('udp') ? 'udp' : 'tcp',
-      namedOnly: words.includes('named'),
-    },
-    action: decisionOf(words.at(-2)),
-    rule: rule === 'default' ? null : rule,
-  };
+function caseOf(words: string[], where: string, rules: readonly Rule[]): PolicyCase {
+  const name = `${where} ${words.join(' ')}`;
+  const [action, rule = ''] = words.splice(-2);
+  if (action !== 'allow' && action !== 'deny') throw new Error(`${where}: allow or deny?`);
+  if (rule !== 'default' && !rules.some(({ id }) => id === rule)) {
+    throw new Error(`${where}: there is no rule ${rule}`);
+  }
+  const { scope, protocols, others } = optionsOf(words);
+  const [target = '', named] = others;
+  if (others.length > 2 || named !== (others.length === 2 ? 'named' : undefined)) {
+    throw new Error(`${where}: what is ${others.slice(1).join(' ')}?`);
+  }
+  const { host, port } = splitPort(target);
+  if (typeof port === 'string' || port === 0) throw new Error(`${where}: not HOST:PORT`);
+  const question = {
+    scope,
+    host: parseHost(host),
+    port,
+    protocol: protocols?.[0] ?? 'tcp',
+    namedOnly: named !== undefined,
+  } as const;
+  return { name, question, action, rule: rule === 'default' ? null : rule };
 }
 
-function scopeOf(words: readonly string[]): number {
-  const word = words.find((one) => one.startsWith('scope='));
-  return word === undefined ? 0 : Number(word.slice('scope='.length));
-}
+type Options = { scope: number; protocols: Protocol[] | null; others: string[] };
 
-function decisionOf(word: string | undefined): Decision {
-  if (word === 'allow' || word === 'deny') return word;
-  throw new Error(`${word} is neither allow nor deny`);
+function optionsOf(words: readonly string[]): Options {
+  const options: Options = { scope: GLOBAL_SCOPE, protocols: null, others: [] };
+  for (const word of words) {
+    if (/^scope=\d+$/.test(word)) options.scope = Number(word.slice(6));
+    else if (/^(tcp|udp)(,udp)?$/.test(word)) options.protocols = word.split(',') as Protocol[];
+    else options.others.push(word);
+  }
+  return options;
 }
