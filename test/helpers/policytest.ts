@@ -3,11 +3,12 @@
 //   # What the file shows.
 //   guard strict                   (or docker; without it the matcher alone is asked)
 //   rules
-//     ID allow|deny [scope=N] [tcp|udp|tcp,udp] RESOURCES
+//     ID allow|deny [@SCOPE] [tcp|udp|tcp,udp] RESOURCES
 //   requests
-//     [scope=N] HOST:PORT [udp] [named] allow|deny RULE|default
+//     [@SCOPE] [udp] [named] HOST:PORT => allow|deny RULE|default
 //
-// The scope is the global one unless given; allow rules are for tcp and deny rules for both.
+// The scope is the global one unless given; allow rules are for tcp and deny rules for both. The
+// arrow is for the eye and may be left out.
 import { globSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Matcher, Question, Verdict } from '../../src/policy/decision.ts';
@@ -95,15 +96,14 @@ function ruleOf(words: string[], where: string): Rule {
 function caseOf(words: string[], where: string, rules: readonly Rule[]): PolicyCase {
   const name = `${where} ${words.join(' ')}`;
   const [action, rule = ''] = words.splice(-2);
+  if (words.at(-1) === '=>') words.pop();
   if (action !== 'allow' && action !== 'deny') throw new Error(`${where}: allow or deny?`);
   if (rule !== 'default' && !rules.some(({ id }) => id === rule)) {
     throw new Error(`${where}: there is no rule ${rule}`);
   }
   const { scope, protocols, others } = optionsOf(words);
-  const [target = '', named] = others;
-  if (others.length > 2 || named !== (others.length === 2 ? 'named' : undefined)) {
-    throw new Error(`${where}: what is ${others.slice(1).join(' ')}?`);
-  }
+  const [target = '', ...unknown] = others.filter((word) => word !== 'named');
+  if (unknown.length > 0) throw new Error(`${where}: what is ${unknown.join(' ')}?`);
   const { host, port } = splitPort(target);
   if (typeof port === 'string' || port === 0) throw new Error(`${where}: not HOST:PORT`);
   const question = {
@@ -111,7 +111,7 @@ function caseOf(words: string[], where: string, rules: readonly Rule[]): PolicyC
     host: parseHost(host),
     port,
     protocol: protocols?.[0] ?? 'tcp',
-    namedOnly: named !== undefined,
+    namedOnly: others.includes('named'),
   } as const;
   return { name, question, action, rule: rule === 'default' ? null : rule };
 }
@@ -121,7 +121,7 @@ type Options = { scope: number; protocols: Protocol[] | null; others: string[] }
 function optionsOf(words: readonly string[]): Options {
   const options: Options = { scope: GLOBAL_SCOPE, protocols: null, others: [] };
   for (const word of words) {
-    if (/^scope=\d+$/.test(word)) options.scope = Number(word.slice(6));
+    if (/^@\d+$/.test(word)) options.scope = Number(word.slice(1));
     else if (/^(tcp|udp)(,udp)?$/.test(word)) options.protocols = word.split(',') as Protocol[];
     else options.others.push(word);
   }

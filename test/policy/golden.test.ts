@@ -31,11 +31,11 @@ t.test('a file that cannot be read says where', async (t) => {
     ['rules\n  a allow x.com\n', /^f: has no requests/],
     ['rules\n  a permit x.com\n', /^f:2: allow or deny/],
     ['rules\n  a allow now x.com\n', /^f:2: what is now/],
-    ['rules\n  a allow x.com\nrequests\n  x.com:1 allow b\n', /^f:4: there is no rule b/],
-    ['rules\n  a allow x.com\nrequests\n  x.com:1 maybe a\n', /^f:4: allow or deny/],
-    ['rules\n  a allow x.com\nrequests\n  x.com allow a\n', /^f:4: not HOST:PORT/],
-    ['rules\n  a allow x.com\nrequests\n  x.com:1 later allow a\n', /^f:4: what is later/],
-    ['x.com:1 allow a\n', /^f:1: neither/],
+    ['rules\n  a allow x.com\nrequests\n  x.com:1 => allow b\n', /^f:4: there is no rule b/],
+    ['rules\n  a allow x.com\nrequests\n  x.com:1 => maybe a\n', /^f:4: allow or deny/],
+    ['rules\n  a allow x.com\nrequests\n  x.com => allow a\n', /^f:4: not HOST:PORT/],
+    ['rules\n  a allow x.com\nrequests\n  x.com:1 later => allow a\n', /^f:4: what is later/],
+    ['x.com:1 => allow a\n', /^f:1: neither/],
     ['guard none\n', /^f:1: guard is/],
   ];
   for (const [text, message] of broken) t.throws(() => readPolicyFile('f', text), { message });

@@ -1,0 +1,82 @@
+// The decision as everybody gets it: the name, then every address it leads to.
+import t from 'tap';
+import { type Address, parseAddress } from '../../src/policy/address.ts';
+import { parseHost } from '../../src/policy/host.ts';
+import { type AddressGuard, judgeAddresses, judgeTarget } from '../../src/policy/judge.ts';
+import { referenceMatcher } from '../../src/policy/reference.ts';
+import type { Decision } from '../../src/policy/rule.ts';
+import { rulesOf } from '../helpers/proxy.ts';
+
+type Pairs = readonly [Decision, string][];
+
+function target(rules: Pairs, host: string, port = 80, guard: AddressGuard = 'strict'): string {
+  const question = { scope: 0, host: parseHost(host), port, protocol: 'tcp' } as const;
+  return judgeTarget(referenceMatcher(rulesOf(rules)), question, guard).action;
+}
+
+function checked(
+  rules: Pairs,
+  addresses: readonly string[],
+  guard: AddressGuard = 'strict',
+): readonly string[] {
+  const question = {
+    scope: 0,
+    host: parseHost('name.example'),
+    port: 80,
+    protocol: 'tcp',
+  } as const;
+  const parsed = addresses.map((text) => parseAddress(text) as Address);
+  return judgeAddresses(referenceMatcher(rulesOf(rules)), question, parsed, guard).checked;
+}
+
+t.test('the loopback opens by localhost:PORT alone, and closes by any of its names', async (t) => {
+  for (const host of ['localhost', 'host.docker.internal', '127.0.0.1', '[::1]']) {
+    t.equal(target([['allow', '**']], host), 'deny', `** does not open ${host}`);
+    t.equal(target([['allow', 'localhost:80']], host), 'allow', host);
+    t.equal(target([['allow', 'localhost:80']], host, 81), 'deny', `${host} on another port`);
+    t.equal(
+      target(
+        [
+          ['allow', 'localhost:80'],
+          ['deny', 'localhost'],
+        ],
+        host,
+      ),
+      'deny',
+      `deny closes ${host}`,
+    );
+  }
+  t.equal(target([['allow', '127.0.0.1']], 'localhost'), 'deny');
+  t.equal(
+    target(
+      [
+        ['allow', 'localhost:80'],
+        ['deny', '127.0.0.0/8'],
+      ],
+      'localhost',
+    ),
+    'deny',
+  );
+});
+
+t.test('private and metadata addresses must be named', async (t) => {
+  t.equal(target([['allow', '**']], '10.0.0.1'), 'deny');
+  t.equal(target([['allow', '**']], '10.0.0.1', 80, 'docker'), 'allow');
+  t.equal(target([['allow', '**']], '169.254.169.254', 80, 'docker'), 'deny', 'not even then');
+  t.equal(target([['allow', '**,10.0.0.0/8']], '10.0.0.1'), 'allow');
+  t.equal(target([['allow', '**']], '8.8.8.8'), 'allow');
+});
+
+t.test('of the addresses of a name, only those that may be are left', async (t) => {
+  t.strictSame(checked([], ['8.8.8.8', '127.0.0.1', '10.0.0.1', '::1', '169.254.169.254']), [
+    '8.8.8.8',
+  ]);
+  t.strictSame(checked([['allow', '10.0.0.0/8']], ['10.0.0.1', '192.168.0.1']), ['10.0.0.1']);
+  t.strictSame(
+    checked([['deny', '8.8.0.0/16']], ['8.8.8.8', '9.9.9.9']),
+    ['9.9.9.9'],
+    'a denied range is not reached by a name',
+  );
+  t.strictSame(checked([], ['10.0.0.1', '169.254.169.254'], 'docker'), ['10.0.0.1']);
+  t.strictSame(checked([['allow', 'localhost:80']], ['127.0.0.1']), ['127.0.0.1']);
+});
