@@ -56,13 +56,6 @@ export function parseResources(list: string): Resource[] {
   return [...found.values()];
 }
 
-/** One element of such a list. @throws SALLYPORT_POLICY_INVALID */
-export function parseResource(element: string): Resource {
-  const resource = read(element.trim());
-  if (typeof resource === 'string') throw invalid(`${shown(element)}: ${resource}`);
-  return resource;
-}
-
 /**
  * What may not be allowed although it can be named: everything by address, or the loopback whole.
  *
