@@ -4,6 +4,7 @@
 // src/cli/sandbox.ts, src/cli/daemon.ts and src/cli/demo.ts.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -265,6 +266,21 @@ t.test('daemon: status, a second start, restart, log level, reset', async (t) =>
   await cli.ok('policy', 'reset', '--force');
   t.equal((await cli.run('daemon', 'status')).code, 1, 'the daemon is stopped');
   t.match((await cli.run('policy', 'ls')).err, 'has not been initialized');
+});
+
+t.test('a damaged store keeps the daemon from starting, and reset is the way out', async (t) => {
+  const cli = isolatedCli(t);
+  await cli.start('--policy', 'balanced');
+  await cli.run('daemon', 'stop');
+  writeFileSync(
+    join(cli.env.XDG_STATE_HOME ?? '', 'sallyport', 'policy.db'),
+    'no database at all'.repeat(300),
+  );
+  const refused = await cli.run('policy', 'ls');
+  t.equal(refused.code, 1);
+  t.match(refused.err, 'policy reset --force');
+  await cli.ok('policy', 'reset', '--force');
+  await cli.ok('policy', 'set-default', 'deny-all');
 });
 
 t.test('instances stand side by side', async (t) => {
