@@ -115,7 +115,7 @@ function misreadOf(element: string): string | null {
     return `it is longer than any host (${HOST_BYTES_MAX} bytes)`;
   if (element.includes('://')) return 'it is a URL; write the host alone, like example.com:443';
   if (element.includes('\\')) return 'globs cannot be escaped; write the name itself';
-  if (element === '*') return 'a lone * is ambiguous; write ** for everything';
+  if (/^\*(:|$)/.test(element)) return 'a lone * is ambiguous; write ** for everything';
   if (!element.includes('/') && parseAddress(element)?.includes(':')) {
     return `a bare IPv6 address; write [${element}]:PORT or ${element}/128`;
   }

@@ -19,6 +19,7 @@ t.test('canonical text parses to itself', async (t) => {
 t.test('every fault is told with its element, and what to write', async (t) => {
   const faults: [element: string, words: RegExp][] = [
     ['*', /\*\*/],
+    ['*:443', /\*\*/],
     ['', /empty/],
     ['a\\*.com', /escaped/],
     ['https://a.com', /URL/],
