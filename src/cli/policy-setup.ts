@@ -1,6 +1,7 @@
 // `policy init`, its older name `set-default`, and `policy reset`.
 import { Argument, type Command } from 'commander';
 import { SallyportError } from '../base/errors.ts';
+import { discardStore } from '../control/discard.ts';
 import { waitUntilStopped } from '../control/spawn.ts';
 import { PRESET_NAMES, type PresetName } from '../policy/presets.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
@@ -35,10 +36,15 @@ async function reset(
   { force, json }: { force?: boolean; json?: boolean },
 ): Promise<void> {
   if (!force && !(await confirmed(context))) return;
-  await withDaemon(context, async (client) => {
-    await client.post('/daemon/reset');
-    await client.post('/daemon/stop', {});
-  });
+  try {
+    await withDaemon(context, async (client) => {
+      await client.post('/daemon/reset');
+      await client.post('/daemon/stop', {});
+    });
+  } catch (error) {
+    if (!isCorrupt(error) || !discardStore(context.paths)) throw error;
+    context.err('The store was damaged; it is put aside as policy.db.damaged.\n');
+  }
   if (!waitUntilStopped(context.paths, STOP_WAIT_MS)) {
     throw new SallyportError(
       'SALLYPORT_DAEMON_UNREACHABLE',
@@ -47,6 +53,11 @@ async function reset(
   }
   if (json) return printJson(context, { reset: true });
   context.out('Policy reset. The next command asks for a policy to begin with.\n');
+}
+
+/** A daemon does not start on a damaged store; this is the way out that its error names. */
+function isCorrupt(error: unknown): boolean {
+  return error instanceof SallyportError && error.code === 'SALLYPORT_STORE_CORRUPT';
 }
 
 async function confirmed(context: Context): Promise<boolean> {
