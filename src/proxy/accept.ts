@@ -210,7 +210,7 @@ export class Connection {
       const used = this.#feed(rest);
       if (used < rest.length) this.#pending = rest.subarray(used);
     }
-    return this.#decoder.done ? (content.whole() ?? content) : content;
+    return this.#decoder.done && !content.destroyed ? content.whole() : content;
   }
 
   /** @returns how many bytes were content. */
@@ -305,9 +305,10 @@ class IncomingContent extends Readable {
     this.#connection.wantContent();
   }
 
-  /** All content when it has come in one piece already. */
-  whole(): Buffer | null {
-    const whole: unknown = this.read();
-    return whole instanceof Buffer && this.readableLength === 0 ? whole : null;
+  /** All content, when its end has been read. One read() may give one piece of it or all (Node 26, 24). */
+  whole(): Buffer {
+    const pieces: Buffer[] = [];
+    for (let piece = this.read(); piece !== null; piece = this.read()) pieces.push(piece);
+    return pieces.length === 1 && pieces[0] !== undefined ? pieces[0] : Buffer.concat(pieces);
   }
 }
