@@ -1,7 +1,8 @@
 // Runs the CLI on a Node that can: this one if it is new enough, else the one that came through npm.
-// Plain JavaScript that old Nodes parse. From a checkout it also builds the matcher when it is missing.
+// Plain JavaScript that old Nodes parse. From a checkout it also builds the matcher when it is
+// missing or older than its source.
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -16,10 +17,10 @@ export function launch(name) {
   process.env.SALLYPORT_PROGRAM = name;
   const major = Number(process.versions.node.split('.')[0]);
   if (major < NODE_MAJOR_MIN) return relaunch(name);
-  if (checkout) buildMatcher();
+  if (checkout && !isMatcherBuilt() && !buildMatcher()) return undefined;
   quiet();
   const main = checkout ? join(root, 'src/cli/main.ts') : join(root, 'dist/src/cli/main.js');
-  import(pathToFileURL(main).href).catch((error) => fail(String(error && error.stack)));
+  return import(pathToFileURL(main).href).catch((error) => fail(explain(error)));
 }
 
 /** Starts over on the Node of the optional package; signals and the exit code pass through. */
@@ -32,7 +33,8 @@ function relaunch(name) {
   const child = spawn(node, process.argv.slice(1), { stdio: 'inherit' });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     process.on(signal, () => {
-      child.kill(signal);
+      // A terminal has sent Ctrl-C to the child already; sent on, it would count as a second one.
+      if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
     });
   }
   child.on('error', (error) => fail(String(error)));
@@ -48,27 +50,50 @@ function bundledNode() {
     const path = createRequire(import.meta.url).resolve(
       `node-${process.platform}-${process.arch}/package.json`,
     );
-    const node = join(dirname(path), 'bin', 'node');
+    const node = join(dirname(path), 'bin', process.platform === 'win32' ? 'node.exe' : 'node');
     return existsSync(node) ? node : null;
   } catch {
     return null;
   }
 }
 
+/** A matcher older than its source could read an image in another layout than the one written. */
+function isMatcherBuilt() {
+  const wasm = join(root, 'build/matcher.wasm');
+  if (!existsSync(wasm)) return false;
+  const builtMs = statSync(wasm).mtimeMs;
+  const folder = join(root, 'assembly');
+  const sources = readdirSync(folder).filter((file) => file.endsWith('.ts'));
+  return sources.every((file) => statSync(join(folder, file)).mtimeMs <= builtMs);
+}
+
+/** Whole or not at all: another command may read it, or build it, at the same time. */
 function buildMatcher() {
-  if (existsSync(join(root, 'build/matcher.wasm'))) return;
   const asc = join(root, 'node_modules/assemblyscript/bin/asc.js');
   if (!existsSync(asc)) {
     fail('The matcher is not built and its compiler is not installed. Run: npm ci');
-    process.exit();
+    return false;
   }
   process.stderr.write('Building the matcher (once)...\n');
-  const args = [asc, '--config', 'asconfig.json', '--target', 'release'];
-  const built = spawnSync(process.execPath, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
-  if (built.status !== 0) {
-    fail('The matcher could not be built. Run: npm run build:wasm');
-    process.exit();
+  const draft = `build/draft-${process.pid}`;
+  const outputs = ['--outFile', `${draft}.wasm`, '--textFile', `${draft}.wat`];
+  const built =
+    run([asc, '--config', 'asconfig.json', '--target', 'release', ...outputs]) &&
+    run(['scripts/check-wasm.ts', draft]);
+  for (const kind of ['wat', 'wasm']) {
+    if (built) renameSync(join(root, `${draft}.${kind}`), join(root, `build/matcher.${kind}`));
+    else rmSync(join(root, `${draft}.${kind}`), { force: true });
   }
+  if (!built) fail('The matcher could not be built. Run: npm run build:wasm');
+  return built;
+}
+
+function run(args) {
+  const { status } = spawnSync(process.execPath, args, {
+    cwd: root,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  return status === 0;
 }
 
 /** SQLite and type stripping are settled for us; their warnings would stand before every answer. */
@@ -78,6 +103,13 @@ function quiet() {
     const type = typeof rest[0] === 'object' && rest[0] !== null ? rest[0].type : rest[0];
     if (type !== 'ExperimentalWarning') warn.call(process, warning, ...rest);
   };
+}
+
+function explain(error) {
+  if (checkout && error && error.code === 'ERR_MODULE_NOT_FOUND') {
+    return `${error.message}\nThe dependencies are not installed. Run: npm ci`;
+  }
+  return String((error && error.stack) || error);
 }
 
 function fail(message) {

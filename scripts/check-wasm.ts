@@ -3,8 +3,9 @@
 // would be a way out of the sandbox that the matcher is. Either fails the build.
 import { readFileSync } from 'node:fs';
 
-const wat = readFileSync(new URL('../build/matcher.wat', import.meta.url), 'utf8');
-const wasm = readFileSync(new URL('../build/matcher.wasm', import.meta.url));
+const [stem = 'build/matcher'] = process.argv.slice(2); // Of the .wat and the .wasm.
+const wat = readFileSync(new URL(`../${stem}.wat`, import.meta.url), 'utf8');
+const wasm = readFileSync(new URL(`../${stem}.wasm`, import.meta.url));
 
 const faults: string[] = [];
 if (wat.includes('(data')) faults.push('it has a data segment: remove static strings and arrays');

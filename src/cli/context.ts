@@ -3,7 +3,10 @@
 import { SallyportError } from '../base/errors.ts';
 import { ControlClient } from '../control/client.ts';
 import { type Env, type Paths, resolvePaths } from '../control/paths.ts';
+import type { DaemonStatus } from '../control/services.ts';
 import { spawnDaemon } from '../control/spawn.ts';
+import type { Terminal } from './prompt.ts';
+import { rememberedStart, rememberStart, type StartOption } from './start-options.ts';
 
 export type Context = {
   /** `sallyport` or `sbx`: how the user calls us. */
@@ -11,8 +14,8 @@ export type Context = {
   readonly version: string;
   readonly env: Env;
   readonly paths: Paths;
-  /** Whether a person can be asked. */
-  readonly interactive: boolean;
+  /** Where a person can be asked; null when nobody is there. */
+  readonly terminal: Terminal | null;
   /** Columns to wrap at; 0 when the output is no terminal. */
   readonly columns: number;
   /** The arguments that run this program again: its launcher. */
@@ -21,23 +24,15 @@ export type Context = {
   readonly err: (text: string) => void;
   /** Ends the command with this code once its output is written. */
   readonly exitWith: (code: number) => void;
+  /**
+   * Calls `handler` with the exit code when a signal comes or nobody reads the output any more,
+   * in place of ending at once. @returns a function that ends this.
+   */
+  readonly onInterrupt: (handler: (exitCode: number) => void) => () => void;
 };
 
-export type Streams = Pick<
-  Context,
-  | 'program'
-  | 'version'
-  | 'env'
-  | 'interactive'
-  | 'columns'
-  | 'launcher'
-  | 'out'
-  | 'err'
-  | 'exitWith'
->;
-
-export function createContext(streams: Streams): Context {
-  return { ...streams, paths: resolvePaths(streams.env) };
+export function createContext(given: Omit<Context, 'paths'>): Context {
+  return { ...given, paths: resolvePaths(given.env) };
 }
 
 /**
@@ -56,7 +51,7 @@ export async function withDaemon<T>(
       if (start === 'must-run') {
         throw new SallyportError('SALLYPORT_DAEMON_UNREACHABLE', 'the daemon is not running');
       }
-      await startDetached(context, []);
+      await startDetached(context, rememberedStart(context.paths));
     }
     return await use(client);
   } finally {
@@ -67,15 +62,18 @@ export async function withDaemon<T>(
 /** Starts the daemon in the background. @returns its status, or null when one ran already. */
 export async function startDetached(
   { env, paths, launcher }: Context,
-  args: readonly string[],
-): Promise<{ listen: string; workers: number; pid: number } | null> {
+  options: readonly StartOption[],
+): Promise<DaemonStatus | null> {
+  const words = options.flatMap(([flag, value]) => (value === undefined ? [flag] : [flag, value]));
   const word = await spawnDaemon({
     command: process.execPath,
-    args: [launcher, 'daemon', 'start', '--log-to-file', ...args],
+    args: [launcher, 'daemon', 'start', '--log-to-file', ...words],
     env,
     paths,
   });
-  return word.type === 'ready' ? word.status : null;
+  if (word.type !== 'ready') return null;
+  rememberStart(paths, options);
+  return word.status;
 }
 
 export async function isRunning(client: ControlClient): Promise<boolean> {

@@ -1,14 +1,23 @@
 // `daemon start|stop|restart|status|log-level`.
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { Argument, type Command, Option } from 'commander';
 import { SallyportError } from '../base/errors.ts';
-import { DRAIN_TIMEOUT_MS, WORKERS_MAX } from '../base/limits.ts';
+import { DRAIN_TIMEOUT_MS } from '../base/limits.ts';
 import { ControlClient } from '../control/client.ts';
 import { type DaemonOptions, runDaemon } from '../control/daemon.ts';
+import { createFolders } from '../control/paths.ts';
+import { LOG_LEVELS } from '../control/services.ts';
 import { waitUntilStopped } from '../control/spawn.ts';
 import { PRESET_NAMES } from '../policy/presets.ts';
 import { type Context, isRunning, printJson, startDetached, withDaemon } from './context.ts';
+import {
+  rememberedStart,
+  rememberStart,
+  type StartOption,
+  withRemembered,
+} from './start-options.ts';
+import { duration, workerCount } from './values.ts';
 
 /** How long a command waits for a daemon to drain and end. */
 export const STOP_WAIT_MS = DRAIN_TIMEOUT_MS + 10_000;
@@ -44,8 +53,8 @@ Examples:
     )
     .action((options: StartOptions, command: Command) =>
       options.detach
-        ? startInBackground(context, forwardedArgs(command))
-        : startHere(context, options),
+        ? startInBackground(context, givenOptions(command))
+        : startHere(context, options, givenOptions(command)),
     );
   daemon
     .command('stop')
@@ -53,10 +62,11 @@ Examples:
     .option('--drain-timeout <duration>', 'how long to let it, such as 30s', duration)
     .action((options: { drainTimeout?: number }) => stop(context, options.drainTimeout));
   withStartOptions(daemon.command('restart'))
-    .description('stop, then start in the background with these options')
+    .description('stop, then start in the background as before, but for the options given')
     .action(async (_: StartOptions, command: Command) => {
       await stop(context, undefined);
-      await startInBackground(context, forwardedArgs(command));
+      const options = withRemembered(rememberedStart(context.paths), givenOptions(command));
+      await startInBackground(context, options);
     });
   daemon
     .command('status')
@@ -79,7 +89,7 @@ function withStartOptions(command: Command): Command {
       '--listen <host:port>',
       'where the proxy listens (default 127.0.0.1:3128; port 0 for any)',
     )
-    .option('--workers <n>', 'worker threads (default: the number of cores)', workers)
+    .option('--workers <n>', 'worker threads (default: the number of cores)', workerCount)
     .option('--default-sandbox <name>', 'take unauthenticated loopback clients for this sandbox')
     .option(
       '--drain-timeout <duration>',
@@ -99,29 +109,22 @@ function withStartOptions(command: Command): Command {
       'ask this name server (repeatable)',
       (one, all: string[] = []) => [...all, one],
     )
-    .addOption(
-      new Option('--log-level <level>', 'how much to log').choices([
-        'debug',
-        'info',
-        'warn',
-        'error',
-      ]),
-    )
+    .addOption(new Option('--log-level <level>', 'how much to log').choices([...LOG_LEVELS]))
     .option('--api-listen <host:port>', 'the control API over TCP too; needs --api-token-file')
     .option('--api-token-file <file>', 'file with the bearer token for it');
 }
 
 const OWN_OPTIONS: ReadonlySet<string> = new Set(['detach', 'logToFile']);
 
-/** The words behind `start`, as given, for the process in the background; it need not detach again. */
-function forwardedArgs(command: Command): string[] {
-  return command.options.flatMap((option) => {
+/** The options of a start as given, in a form that a process in another folder understands. */
+function givenOptions(command: Command): StartOption[] {
+  return command.options.flatMap((option): StartOption[] => {
     const key = option.attributeName();
     const value: unknown = command.getOptionValue(key);
     const long = option.long ?? '';
     if (value === undefined || OWN_OPTIONS.has(key)) return [];
-    if (Array.isArray(value)) return value.flatMap((one) => [long, String(one)]);
-    return value === true ? [long] : [long, forwardedValue(key, value)];
+    if (Array.isArray(value)) return value.map((one): StartOption => [long, String(one)]);
+    return value === true ? [[long]] : [[long, forwardedValue(key, value)]];
   });
 }
 
@@ -130,8 +133,8 @@ function forwardedValue(key: string, value: unknown): string {
   return key === 'apiTokenFile' ? resolve(String(value)) : String(value); // It has another folder.
 }
 
-async function startInBackground(context: Context, args: readonly string[]): Promise<void> {
-  const started = await startDetached(context, args);
+async function startInBackground(context: Context, options: readonly StartOption[]): Promise<void> {
+  const started = await startDetached(context, options);
   if (started === null)
     return context.out(`Daemon is already running at ${context.paths.socket}\n`);
   const { pid, listen, workers: count } = started;
@@ -140,9 +143,27 @@ async function startInBackground(context: Context, args: readonly string[]): Pro
   );
 }
 
-async function startHere(context: Context, options: StartOptions): Promise<void> {
+async function startHere(
+  context: Context,
+  options: StartOptions,
+  given: readonly StartOption[],
+): Promise<void> {
+  const asked = daemonOptions(context, options);
+  if (options.logToFile) return context.exitWith(await runDaemon(asked, context.env));
+  const client = new ControlClient(context.paths.socket);
+  const running = await isRunning(client).finally(() => client.close());
+  if (running) return context.out(`Daemon is already running at ${context.paths.socket}\n`);
+  createFolders(context.paths);
+  const before = rememberedStart(context.paths);
+  rememberStart(context.paths, given);
+  const exitCode = await runDaemon(asked, context.env);
+  if (exitCode !== 0) rememberStart(context.paths, before); // What cannot start is not repeated.
+  context.exitWith(exitCode);
+}
+
+function daemonOptions(context: Context, options: StartOptions): DaemonOptions {
   const { policy, drainTimeout, dnsServer, apiListen, apiTokenFile, detach: _, ...rest } = options;
-  const given: DaemonOptions = {
+  return {
     ...rest,
     version: context.version,
     preset: policy,
@@ -150,7 +171,6 @@ async function startHere(context: Context, options: StartOptions): Promise<void>
     ...(dnsServer !== undefined && { dnsServers: dnsServer }),
     api: apiOf(apiListen, apiTokenFile),
   };
-  context.exitWith(await runDaemon(given, context.env));
 }
 
 function apiOf(listen: string | undefined, tokenFile: string | undefined): DaemonOptions['api'] {
@@ -223,52 +243,41 @@ async function status(context: Context, json: boolean): Promise<void> {
   }
 }
 
+type LogLevels = { readonly general: string; readonly proxy: string };
+
 function addLogLevel(daemon: Command, context: Context): void {
   const logLevel = daemon.command('log-level').description('show or set how much is logged');
   logLevel
     .command('show', { isDefault: true })
     .description('show the levels')
-    .action(() =>
+    .option('--json', 'print JSON')
+    .action(({ json }: { json?: boolean }) =>
       withDaemon(
         context,
         async (client) => {
-          const { general, proxy } = await client.get<{ general: string; proxy: string }>(
-            '/daemon/loglevel',
-          );
-          context.out(`general: ${general}\nproxy: ${proxy}\n`);
+          const levels = await client.get<LogLevels>('/daemon/loglevel');
+          if (json) return printJson(context, levels);
+          context.out(`general: ${levels.general}\nproxy: ${levels.proxy}\n`);
         },
         'must-run',
       ),
     );
   logLevel
     .command('set')
-    .argument('<what>', 'general, proxy or all')
-    .argument('<level>', 'debug, info, warn or error')
-    .description('set a level')
-    .action((what: string, level: string) =>
+    .addArgument(new Argument('<what>').choices(['general', 'proxy', 'all']))
+    .addArgument(new Argument('<level>').choices([...LOG_LEVELS]))
+    .description('set a level, until the daemon ends')
+    .option('--json', 'print JSON')
+    .action((what: string, level: string, { json }: { json?: boolean }) =>
       withDaemon(
         context,
         async (client) => {
           const levels = what === 'all' ? { general: level, proxy: level } : { [what]: level };
-          await client.post('/daemon/loglevel/set', levels);
+          const set = await client.post<LogLevels>('/daemon/loglevel/set', levels);
+          if (json) return printJson(context, set);
           context.out(`Log level of ${what} set to ${level}\n`);
         },
         'must-run',
       ),
     );
-}
-
-function workers(text: string): number {
-  const count = Number(text);
-  if (!/^\d+$/.test(text) || count < 1 || count > WORKERS_MAX) {
-    throw new InvalidArgumentError(`It must be a whole number from 1 to ${WORKERS_MAX}.`);
-  }
-  return count;
-}
-
-/** `500ms`, `30s`, `2m`. @returns milliseconds */
-function duration(text: string): number {
-  const found = /^(\d{1,7})(ms|s|m)$/.exec(text);
-  if (found === null) throw new InvalidArgumentError('Write a duration such as 500ms, 30s or 2m.');
-  return Number(found[1]) * { ms: 1, s: 1_000, m: 60_000 }[found[2] as 'ms' | 's' | 'm'];
 }

@@ -10,11 +10,14 @@ import { setTimeout } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { SallyportError } from '../base/errors.ts';
 import { ControlClient } from '../control/client.ts';
+import type { DaemonStatus } from '../control/services.ts';
 import { waitUntilStopped } from '../control/spawn.ts';
 import { type Context, createContext, startDetached, withDaemon } from './context.ts';
 import { STOP_WAIT_MS } from './daemon.ts';
+import { type Log, logText } from './policy-log.ts';
 
 const BLOCKED_HOST = 'blocked.example.com';
+const GREETING = 'hello from the origin';
 const REQUESTS = 3;
 
 type Options = { readonly keep?: boolean };
@@ -28,7 +31,7 @@ export function addDemoCommand(program: Command, context: Context): void {
     .action((options: Options) => demo(context, options));
 }
 
-async function demo(outer: Context, { keep }: Options): Promise<void> {
+async function demo(outer: Context, { keep = false }: Options): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'sallyport-demo-'));
   const env = {
     ...outer.env,
@@ -36,32 +39,65 @@ async function demo(outer: Context, { keep }: Options): Promise<void> {
     XDG_CONFIG_HOME: join(folder, 'config'),
     XDG_RUNTIME_DIR: join(folder, 'run'),
   };
-  const context = createContext({ ...outer, env });
-  const origin = await startOrigin();
-  const { promise: signalled, reject } = Promise.withResolvers<never>();
-  const interrupt = (): void =>
-    reject(new SallyportError('SALLYPORT_CANCELLED', 'interrupted; everything was cleaned up'));
-  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+  const interrupted = Promise.withResolvers<number>();
+  let out = outer.out;
+  const context = createContext({ ...outer, env, out: (text) => out(text) });
+  // Held until all is cleaned up: a second Ctrl-C would leave a daemon behind.
+  const release = outer.onInterrupt(interrupted.resolve);
+  const starting = startDaemon(context);
+  const shown = starting.then((started) => show(context, started));
+  let kept = false;
   try {
-    await Promise.race([show(context, origin.port), signalled]);
-    outer.out(keep ? keptText(folder, context) : NEXT);
+    const exitCode = await Promise.race([shown, interrupted.promise]);
+    kept = keep && exitCode === 0;
+    if (exitCode !== 0) {
+      out = () => {}; // What is under way still fails, unheard.
+      outer.err('Interrupted; cleaning up\n');
+    }
+    outer.exitWith(exitCode);
   } finally {
-    process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
+    await Promise.allSettled([starting]); // What is only starting could not be told to stop.
+    if (!kept) await stopDaemon(context);
+    await Promise.allSettled([shown]);
+    if (!kept) rmSync(folder, { recursive: true, force: true });
+    release();
+  }
+  const exitCode = await Promise.race([interrupted.promise, shown]);
+  if (exitCode === 0) outer.out(kept ? keptText(folder, context) : NEXT);
+}
+
+async function startDaemon(context: Context): Promise<DaemonStatus> {
+  const started = await startDetached(context, [
+    ['--policy', 'balanced'],
+    ['--listen', '127.0.0.1:0'],
+    ['--default-sandbox', 'demo'],
+    ['--workers', '2'],
+  ]);
+  if (started === null) throw failed('another daemon runs in the folder of this demo');
+  return started;
+}
+
+/** @returns the exit code; a demo that does not go as it should throws */
+async function show(context: Context, started: DaemonStatus): Promise<0> {
+  const origin = await startOrigin();
+  try {
+    await showRequests(context, started, origin.port);
+    await showRecords(context);
+    return 0;
+  } finally {
     origin.close();
-    if (!keep) await stopDaemon(context, folder);
   }
 }
 
-async function show(context: Context, originPort: number): Promise<void> {
+async function showRequests(
+  context: Context,
+  { listen, workers }: DaemonStatus,
+  originPort: number,
+): Promise<void> {
   const say = (text: string): void => context.out(`${text}\n`);
-  const started = await startDetached(context, [
-    ...['--policy', 'balanced', '--listen', '127.0.0.1:0'],
-    ...['--default-sandbox', 'demo', '--workers', '2'],
-  ]);
-  if (started === null) throw failed('another daemon runs in the folder of this demo');
-  const port = Number(started.listen.split(':').at(-1));
+  const port = Number(listen.split(':').at(-1));
   say(
-    `1. The proxy runs on ${started.listen}: ${started.workers} workers, the balanced preset, an embedded store.`,
+    `1. The proxy runs on ${listen}: ${workers} workers, the balanced preset, an embedded store.`,
   );
 
   const allowed = `localhost:${originPort}`;
@@ -76,37 +112,39 @@ async function show(context: Context, originPort: number): Promise<void> {
     client.post('/policy/network/rules', { decision: 'allow', resources: allowed }),
   );
   say('   In force in all workers; nothing was restarted. The same request again:');
-  expect(await ask(port, `http://${allowed}/`), 200, say, `http://${allowed}/`);
-
-  await showLog(context, say);
+  const answer = await ask(port, `http://${allowed}/`);
+  expect(answer, 200, say, `http://${allowed}/`);
+  if (answer.text !== GREETING) throw failed(`the origin answered "${answer.text}"`);
+  say(indent(answer.text));
 }
 
-async function showLog(context: Context, say: (text: string) => void): Promise<void> {
-  await withDaemon(context, async (client) => {
-    const log = await settled(client);
-    say('\n4. $ sbx policy log');
-    for (const [verdict, rows] of [
-      ['blocked', log.blocked_hosts],
-      ['allowed', log.allowed_hosts],
-    ] as const) {
-      for (const { host, rule, count_since } of rows)
-        say(`   ${verdict}  ${host}  x${count_since}  ${rule}`);
-    }
-  });
+async function showRecords(context: Context): Promise<void> {
+  const log = await withDaemon(context, settled);
+  context.out(`\n4. $ sbx policy log\n${indent(logText(log, false).trimEnd())}\n`);
   const records = await until(() => auditRecords(context.paths.audit), 'the audit file');
-  say(`\n5. The audit, exactly one record an exchange: ${records.length} so far. The last:`);
-  say(indent(records.at(-1) ?? ''));
+  const told = [
+    records.find(({ record }) => record.host === BLOCKED_HOST && record.verdict === 'deny'),
+    records.find(({ record }) => record.verdict === 'allow' && record.status === 200),
+  ].map((found) => {
+    if (found === undefined) throw failed('the audit does not tell what happened');
+    return indent(found.line);
+  });
+  context.out(`
+5. The audit has exactly one record an exchange: ${records.length} so far. The denied and the allowed one:
+${told.join('\n')}
+`);
 }
 
-function auditRecords(folder: string): string[] | null {
+type AuditRecord = { readonly host: string; readonly verdict: string; readonly status: number };
+type AuditLine = { readonly line: string; readonly record: AuditRecord };
+
+function auditRecords(folder: string): AuditLine[] | null {
   const [file] = readdirSync(folder).filter((name) => name.endsWith('.jsonl'));
   if (file === undefined) return null;
-  const records = readFileSync(join(folder, file), 'utf8').trimEnd().split('\n');
-  return records.length < REQUESTS ? null : records;
+  const lines = readFileSync(join(folder, file), 'utf8').trimEnd().split('\n');
+  if (lines.length < REQUESTS) return null;
+  return lines.map((line) => ({ line, record: JSON.parse(line) as AuditRecord }));
 }
-
-type Row = { readonly host: string; readonly rule: string; readonly count_since: number };
-type Log = { readonly blocked_hosts: readonly Row[]; readonly allowed_hosts: readonly Row[] };
 
 async function settled(client: ControlClient): Promise<Log> {
   return until(async () => {
@@ -155,7 +193,7 @@ async function ask(port: number, url: string): Promise<Answer> {
 }
 
 async function startOrigin(): Promise<{ port: number; close: () => void }> {
-  const server = createServer((_, response) => response.end('hello from the origin\n'));
+  const server = createServer((_, response) => response.end(`${GREETING}\n`));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {
@@ -167,18 +205,17 @@ async function startOrigin(): Promise<{ port: number; close: () => void }> {
   };
 }
 
-async function stopDaemon(context: Context, folder: string): Promise<void> {
+async function stopDaemon(context: Context): Promise<void> {
   const client = new ControlClient(context.paths.socket);
   await client.post('/daemon/stop', { drain_timeout_ms: 1_000 }).catch(() => {}); // It may never have started.
   await client.close();
   waitUntilStopped(context.paths, STOP_WAIT_MS);
-  rmSync(folder, { recursive: true, force: true });
 }
 
 function indent(text: string): string {
   return text
     .split('\n')
-    .map((line) => `     ${line}`)
+    .map((line) => (line === '' ? '' : `     ${line}`))
     .join('\n');
 }
 

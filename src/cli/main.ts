@@ -1,56 +1,40 @@
-// The entry: takes the process's arguments, environment and streams, runs one command, and turns
-// whatever comes out into words and an exit code. Nothing else touches `process` here.
+// The entry: hands the process's arguments, environment, streams and signals to one command. Nothing
+// else in src/cli reads or changes them.
 import { readFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
-import { CommanderError } from 'commander';
-import { SallyportError } from '../base/errors.ts';
-import { createContext } from './context.ts';
-import { createProgram } from './program.ts';
+import type { Context } from './context.ts';
+import { runCommand } from './run.ts';
 
-const EXIT_INTERRUPTED = 130;
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-async function main(): Promise<void> {
+function processContext(): Omit<Context, 'paths' | 'exitWith'> {
   const root = packageRoot();
-  let exitCode = 0;
-  const context = createContext({
+  const { stdin, stdout, stderr } = process;
+  let onOutputLost = (): void => process.exit(0);
+  stdout.on('error', () => onOutputLost()); // The reader of a pipe has left.
+  stderr.on('error', () => {});
+  return {
     program: process.env.SALLYPORT_PROGRAM === 'sbx' ? 'sbx' : 'sallyport',
     version: root.version,
     env: process.env,
-    interactive: process.stdin.isTTY === true && process.stdout.isTTY === true,
-    columns: process.stdout.isTTY ? process.stdout.columns : 0,
+    terminal: stdin.isTTY && stdout.isTTY ? { input: stdin, output: stdout } : null,
+    columns: stdout.isTTY ? stdout.columns : 0,
     launcher: join(root.folder, 'bin', 'sallyport.js'),
-    out: (text) => void process.stdout.write(text),
-    err: (text) => void process.stderr.write(text),
-    exitWith: (code) => {
-      exitCode = code;
+    out: (text) => void stdout.write(text),
+    err: (text) => void stderr.write(text),
+    onInterrupt: (handler) => {
+      const before = onOutputLost;
+      onOutputLost = () => handler(128 + constants.signals.SIGPIPE);
+      const onSignal = (signal: (typeof SIGNALS)[number]): void =>
+        handler(128 + constants.signals[signal]);
+      for (const signal of SIGNALS) process.on(signal, onSignal);
+      return () => {
+        onOutputLost = before;
+        for (const signal of SIGNALS) process.off(signal, onSignal);
+      };
     },
-  });
-  process.stdout.on('error', () => process.exit(0)); // The reader of a pipe has left.
-  const { argv } = process;
-  try {
-    await createProgram(context).parseAsync(argv);
-  } catch (error) {
-    exitCode = failed(error, argv.includes('check'), context.err);
-  }
-  process.exitCode = exitCode;
-}
-
-/** @returns the exit code: 1, but 2 for `check`, whose 1 means denied. */
-function failed(error: unknown, check: boolean, err: (text: string) => void): number {
-  const code = check ? 2 : 1;
-  // commander has said what is wrong, or printed what was asked for.
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : code;
-  if (error instanceof Error && error.name === 'ExitPromptError') {
-    err('Cancelled\n');
-    return EXIT_INTERRUPTED;
-  }
-  err(`ERROR: ${wordsOf(error)}\n`);
-  return code;
-}
-
-function wordsOf(error: unknown): string {
-  if (error instanceof SallyportError) return `${error.message}\n${error.hint}`;
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+  };
 }
 
 /** The folder of package.json: above src/ in a checkout, above dist/ in the package. */
@@ -65,4 +49,4 @@ function packageRoot(): { folder: string; version: string } {
   return { folder: import.meta.dirname, version: 'unknown' };
 }
 
-await main();
+process.exitCode = await runCommand(processContext(), process.argv.slice(2));

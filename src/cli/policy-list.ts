@@ -183,6 +183,7 @@ type CheckOptions = {
 
 async function check(context: Context, target: string, options: CheckOptions): Promise<void> {
   await withDaemon(context, async (client) => {
+    await ensureInitialized(context, client);
     const result = await client.post<CheckResult>('/policy/network/check', {
       type: 'network',
       target,

@@ -1,7 +1,8 @@
 // `policy log`: which hosts the sandboxes have contacted, as sums or live.
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { type Context, printJson, withDaemon } from './context.ts';
 import { logTime, table } from './render.ts';
+import { entryCount } from './values.ts';
 
 type Row = {
   readonly host: string;
@@ -13,7 +14,11 @@ type Row = {
   readonly count_since: number;
 };
 
-type Log = { readonly blocked_hosts: readonly Row[]; readonly allowed_hosts: readonly Row[] };
+/** The answer of GET /network/log. */
+export type Log = {
+  readonly blocked_hosts: readonly Row[];
+  readonly allowed_hosts: readonly Row[];
+};
 
 type Live = {
   readonly decision: 'allow' | 'deny';
@@ -36,7 +41,12 @@ export function addLogCommand(policy: Command, context: Context): void {
     .description('show which hosts the sandboxes have contacted, and which rules matched')
     .argument('[sandbox]', 'this sandbox alone')
     .option('--sandbox <name>', 'the same')
-    .option('--limit <n>', 'the latest n entries; 0 for all', count, 0)
+    .option(
+      '--limit <n>',
+      'the latest n entries; with --follow end after n; 0 for no limit',
+      entryCount,
+      0,
+    )
     .option('-q, --quiet', 'entries alone, no headings')
     .addOption(
       new Option('--type <type>', 'entries of this type')
@@ -65,12 +75,17 @@ async function show(
     if (log.blocked_hosts.length + log.allowed_hosts.length === 0) {
       return context.out('No policy log entries found\n');
     }
-    const sections = [
-      section('Blocked requests:', log.blocked_hosts, options.quiet === true),
-      section('Allowed requests:', log.allowed_hosts, options.quiet === true),
-    ];
-    context.out(sections.filter((text) => text !== '').join(options.quiet ? '' : '\n'));
+    context.out(logText(log, options.quiet === true));
   });
+}
+
+/** The two sections, each when there is something in it. @param quiet  rows alone */
+export function logText(log: Log, quiet: boolean): string {
+  const sections = [
+    section('Blocked requests:', log.blocked_hosts, quiet),
+    section('Allowed requests:', log.allowed_hosts, quiet),
+  ];
+  return sections.filter((text) => text !== '').join(quiet ? '' : '\n');
 }
 
 const HEADINGS = ['SANDBOX', 'TYPE', 'HOST', 'PROXY', 'RULE', 'REASON', 'LAST SEEN', 'COUNT'];
@@ -99,12 +114,15 @@ const HOST_WIDTH = 25;
 async function follow(
   context: Context,
   sandbox: string | undefined,
-  { json }: Options,
+  { json, limit }: Options,
 ): Promise<void> {
   await withDaemon(context, async (client) => {
+    let shown = 0;
     for await (const live of client.lines<Live>('/network/log/stream', { sandbox })) {
       if (json) context.out(`${JSON.stringify(live)}\n`);
       else context.out(liveLine(live));
+      shown++;
+      if (shown === limit) return;
     }
   });
 }
@@ -113,10 +131,4 @@ function liveLine({ decision, host, status }: Live): string {
   const verb = decision === 'deny' ? 'BLOCKED' : 'ALLOWED';
   const shown = decision === 'deny' || status === 0 ? '-' : String(status);
   return `${verb.padEnd(VERB_WIDTH)}${host.replace(/:(80|443)$/, '').padEnd(HOST_WIDTH)}${shown}\n`;
-}
-
-function count(text: string): number {
-  if (!/^\d{1,9}$/.test(text))
-    throw new InvalidArgumentError('It must be a whole number, 0 or more.');
-  return Number(text);
 }

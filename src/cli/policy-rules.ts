@@ -8,6 +8,7 @@ import type { Decision } from '../policy/rule.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
 import { askConfirmation } from './prompt.ts';
 import { ensureInitialized } from './setup.ts';
+import { protocolList } from './values.ts';
 
 type Scoped = { readonly global?: boolean; readonly sandbox?: string; readonly json?: boolean };
 type AddOptions = Scoped & { readonly protocol?: string[] };
@@ -33,7 +34,7 @@ export function addRuleCommands(policy: Command, context: Context): void {
         `${decision} hosts, addresses and ranges: example.com,*.example.com:443,10.0.0.0/8`,
       )
       .argument('<resources...>', 'comma list; an older form puts a sandbox name before it')
-      .option('--protocol <protocols>', 'tcp, udp or both; allow: tcp, deny: both', splitList)
+      .option('--protocol <protocols>', 'tcp, udp or both; allow: tcp, deny: both', protocolList)
       .addHelpText('after', EXAMPLES[decision])
       .action((words: string[], options: AddOptions) => add(context, decision, words, options));
   }
@@ -90,7 +91,12 @@ async function add(
   });
 }
 
-/** Two words without a scope flag are the older `SANDBOX RESOURCES`; otherwise all are resources. */
+const SANDBOX_WORD = /^[a-z0-9-]+$/i; // What could be a sandbox's name, be it one or not.
+
+/**
+ * Two words without a scope flag are the older `SANDBOX RESOURCES`, unless the first can be no
+ * sandbox; otherwise all are resources.
+ */
 function scopeOf(
   words: string[],
   options: Scoped,
@@ -98,7 +104,8 @@ function scopeOf(
   if (options.global && options.sandbox !== undefined)
     throw usage('--global and --sandbox exclude each other');
   const [first, ...rest] = words;
-  if (!options.global && options.sandbox === undefined && rest.length > 0) {
+  const scoped = options.global || options.sandbox !== undefined;
+  if (!scoped && rest.length > 0 && first !== undefined && SANDBOX_WORD.test(first)) {
     return { sandbox: first, resources: rest.join(',') };
   }
   return { sandbox: options.sandbox, resources: words.join(',') };
@@ -120,6 +127,7 @@ async function remove(
   }
   const sandbox = options.sandbox ?? positional;
   await withDaemon(context, async (client) => {
+    await ensureInitialized(context, client);
     if (!(await confirmed(context, sandbox, options))) return;
     await removeSelected(context, client, sandbox, options);
   });
@@ -131,10 +139,11 @@ async function confirmed(
   options: RemoveOptions,
 ): Promise<boolean> {
   // Scripts of older versions remove without a flag, so only a person is asked.
-  if (options.force || !context.interactive) return true;
+  if (options.force || context.terminal === null) return true;
   const scope = sandbox === undefined ? 'global' : `sandbox:${sandbox}`;
   const selector = options.id === undefined ? `resources=${options.resource}` : `id=${options.id}`;
-  if (await askConfirmation(`Remove network rules from ${scope} (${selector})?`)) return true;
+  const question = `Remove network rules from ${scope} (${selector})?`;
+  if (await askConfirmation(question, context.terminal)) return true;
   context.err('Cancelled\n');
   context.exitWith(1);
   return false;
@@ -154,10 +163,6 @@ async function removeSelected(
   if (json) return printJson(context, removed);
   const resources = removed.removed.flatMap((rule) => rule.resources);
   context.out(`Rule removed from policy ${removed.policy}: resources=${resources.join(',')}\n`);
-}
-
-function splitList(value: string, before: string[] = []): string[] {
-  return [...before, ...value.split(',').map((part) => part.trim())];
 }
 
 function usage(message: string): SallyportError {

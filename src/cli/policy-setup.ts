@@ -63,14 +63,15 @@ function isCorrupt(error: unknown): boolean {
 }
 
 async function confirmed(context: Context): Promise<boolean> {
-  if (!context.interactive) {
+  const { terminal } = context;
+  if (terminal === null) {
     throw new SallyportError(
       'SALLYPORT_USAGE',
       'stdin is not a terminal; use --force to skip confirmation',
     );
   }
-  if (await askConfirmation('Remove all rules, of all sandboxes, and stop the daemon?'))
-    return true;
+  const question = 'Remove all rules, of all sandboxes, and stop the daemon?';
+  if (await askConfirmation(question, terminal)) return true;
   context.err('Cancelled\n');
   context.exitWith(1);
   return false;

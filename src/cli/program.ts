@@ -16,8 +16,11 @@ export function createProgram(context: Context): Command {
     .description('The guarded way out of a sandbox: an egress policy proxy.')
     .version(context.version, '-v, --version', 'print the version')
     .exitOverride()
-    .configureOutput({ writeOut: context.out, writeErr: context.err })
-    .showHelpAfterError(`(see ${context.program} --help)`)
+    .configureOutput({
+      writeOut: context.out,
+      writeErr: context.err,
+      outputError: (text, write) => write(text.replace(/^error: /, 'ERROR: ')),
+    })
     .addHelpText(
       'after',
       `
@@ -37,14 +40,15 @@ Begin with:
   addSetupCommands(policy, context);
   addDemoCommand(program, context);
   addCompletionCommand(program, context);
-  inheritSettings(program);
+  inheritSettings(program, context.program);
   return program;
 }
 
-/** commander copies these to sub-commands only when they are made after; ours are made before. */
-function inheritSettings(command: Command): void {
+/** commander copies settings to sub-commands only when they are made after; ours are made before. */
+function inheritSettings(command: Command, path: string): void {
+  command.showHelpAfterError(`(see ${path} --help)`);
   for (const sub of command.commands) {
     sub.copyInheritedSettings(command);
-    inheritSettings(sub);
+    inheritSettings(sub, `${path} ${sub.name()}`);
   }
 }

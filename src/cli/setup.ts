@@ -15,13 +15,13 @@ type Setup = { readonly initialized: boolean; readonly preset: string | null };
 export async function ensureInitialized(context: Context, client: ControlClient): Promise<void> {
   const { initialized } = await client.get<Setup>('/policy/setup');
   if (initialized) return;
-  if (!context.interactive) {
+  if (context.terminal === null) {
     throw new SallyportError(
       'SALLYPORT_POLICY_UNINITIALIZED',
-      `global network policy has not been initialized. Choose one with\n${choices(context.program)}`,
+      `global network policy has not been initialized:\n${choices(context.program)}`,
     );
   }
-  const preset = await askPreset();
+  const preset = await askPreset(context.terminal);
   await initialize(context, client, preset);
 }
 

@@ -111,6 +111,8 @@ function faultOf(name: string): string | null {
   if (name.length > 4 * HOST_BYTES_MAX) return `it is longer than ${HOST_BYTES_MAX} bytes`;
   if (/[\0-,/:-@[-`{-\x7f]/.test(name))
     return 'only letters, digits, hyphens and dots may stand in it';
+  // URL parsers read a last label of digits (or 0x...) as an IPv4 address, each in its own way.
+  if (/(^|\.)(\d+|0x[0-9a-f]*)\.?$/i.test(name)) return 'it looks like an address, and is none';
   const host = ascii(name);
   if (host === '') return 'it has no form in ASCII (UTS-46)';
   if (host.length > HOST_BYTES_MAX) return `it is longer than ${HOST_BYTES_MAX} bytes`;
@@ -122,11 +124,8 @@ function faultOf(name: string): string | null {
   if (!labels.every((label) => /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/.test(label))) {
     return 'a label holds something else than letters, digits and inner hyphens';
   }
-  // URL parsers read a last label of digits (or 0x...) as an IPv4 address, each in its own way.
-  if (/^(\d+|0x[0-9a-f]*)$/.test(labels.at(-1) ?? ''))
-    return 'it looks like an address, and is none';
-  // `127.1` reads as an address to domainToASCII itself, which then differs from what was written.
-  if (parseAddress(host) !== null) return 'it looks like an address; write that as four numbers';
+  // Digits may have come out of the mapping, where domainToASCII reads an address itself.
+  if (/^(\d+|0x[0-9a-f]*)$/.test(labels.at(-1) ?? '')) return 'it looks like an address';
   return null;
 }
 

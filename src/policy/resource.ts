@@ -102,6 +102,7 @@ function read(element: string): Resource | string {
   const { host, port } = splitPort(element);
   if (typeof port === 'string') return port;
   const suffix = port === 0 ? '' : `:${port}`;
+  if (host === '*') return `a lone * is ambiguous; write **${suffix} for everything`;
   if (host === '**') return { kind: 'any', text: `**${suffix}`, port };
   if (/^\[[^\]]*\]$/.test(host)) return readBracketed(host, port);
   const address = parseAddress(host);
@@ -115,7 +116,6 @@ function misreadOf(element: string): string | null {
     return `it is longer than any host (${HOST_BYTES_MAX} bytes)`;
   if (element.includes('://')) return 'it is a URL; write the host alone, like example.com:443';
   if (element.includes('\\')) return 'globs cannot be escaped; write the name itself';
-  if (/^\*(:|$)/.test(element)) return 'a lone * is ambiguous; write ** for everything';
   if (!element.includes('/') && parseAddress(element)?.includes(':')) {
     return `a bare IPv6 address; write [${element}]:PORT or ${element}/128`;
   }

@@ -9,12 +9,13 @@ const context = createContext({
   program: 'sallyport',
   version: '0.0.0',
   env: { HOME: '/nowhere' },
-  interactive: false,
+  terminal: null,
   columns: 0,
   launcher: '',
   out: (text) => void written.push(text),
   err: () => {},
   exitWith: () => {},
+  onInterrupt: () => () => {},
 });
 
 t.test('every command is completed, with its options and choices', async (t) => {

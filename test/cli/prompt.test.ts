@@ -1,10 +1,13 @@
 // The questions, on streams in place of a terminal: keys go in, the answer comes out.
 import { PassThrough } from 'node:stream';
 import t from 'tap';
-import { askConfirmation, askPreset } from '../../src/cli/prompt.ts';
+import { askConfirmation, askPreset, type Terminal } from '../../src/cli/prompt.ts';
 
 const UP = '\u001b[A';
 const DOWN = '\u001b[B';
+const ESCAPE = '\u001b';
+const CTRL_C = '\u0003';
+const CTRL_D = '\u0004';
 
 function terminal(): { input: PassThrough; output: PassThrough; shown: () => string } {
   const [input, output] = [new PassThrough(), new PassThrough()];
@@ -15,27 +18,46 @@ function terminal(): { input: PassThrough; output: PassThrough; shown: () => str
   return { input, output, shown: () => text };
 }
 
-t.test('Balanced stands selected; arrows and numbers move', async (t) => {
+t.test('Balanced stands selected; arrows move, Enter and numbers answer', async (t) => {
   for (const [keys, answer] of [
     ['\r', 'balanced'],
     [`${UP}\r`, 'allow-all'],
     [`${DOWN}\r`, 'deny-all'],
-    ['1\r', 'allow-all'],
+    [`${DOWN}${DOWN}\r`, 'allow-all'],
+    ['1', 'allow-all'],
+    ['2', 'balanced'],
+    ['3', 'deny-all'],
     ['3\r', 'deny-all'],
+    ['971', 'allow-all'],
   ]) {
     const { input, output, shown } = terminal();
     const asked = askPreset({ input, output });
     setImmediate(() => input.write(keys));
-    t.equal(await asked, answer);
+    t.equal(await asked, answer, JSON.stringify(keys));
     for (const words of [
       'Choose a default network policy:',
-      'Open',
-      'Balanced',
-      'Locked Down',
-      '1–3',
+      '1. Open         — All network traffic allowed, no restrictions.',
+      '2. Balanced     — Default deny, with common dev sites allowed.',
+      '3. Locked Down  — All network traffic blocked unless you allow it.',
+      'Use ↑/↓ to navigate, Enter to select, or press 1–3.',
     ]) {
       t.match(shown(), words);
     }
+    t.equal(input.listenerCount('keypress'), 0, 'nothing listens on');
+  }
+});
+
+t.test('Ctrl-C and Escape leave without an answer, and the cursor visible', async (t) => {
+  for (const [key, name] of [
+    [CTRL_C, 'ExitPromptError'],
+    [CTRL_D, 'AbortPromptError'],
+    [ESCAPE, 'AbortPromptError'],
+  ]) {
+    const { input, output, shown } = terminal();
+    const asked = askPreset({ input, output });
+    setImmediate(() => input.write(key));
+    await t.rejects(asked, { name });
+    t.equal(shown().lastIndexOf('\u001b[?25h') > shown().lastIndexOf('\u001b[?25l'), true);
   }
 });
 
@@ -45,9 +67,23 @@ t.test('no is the default of a confirmation', async (t) => {
     ['y\r', true],
     ['n\r', false],
   ] as const) {
-    const { input, output } = terminal();
+    const { input, output, shown } = terminal();
     const asked = askConfirmation('Remove?', { input, output });
     setImmediate(() => input.write(keys));
     t.equal(await asked, answer);
+    t.match(shown(), /Remove\?.* .*\(y\/N\)/);
+  }
+});
+
+t.test('the end of the input ends a question', async (t) => {
+  const questions: ((terminal: Terminal) => Promise<unknown>)[] = [
+    askPreset,
+    (terminal) => askConfirmation('Remove?', terminal),
+  ];
+  for (const ask of questions) {
+    const { input, output } = terminal();
+    const asked = ask({ input, output });
+    setImmediate(() => input.end());
+    await t.rejects(asked, { name: 'AbortPromptError' });
   }
 });

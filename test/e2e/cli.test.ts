@@ -1,10 +1,9 @@
 // The commands that people and scripts type, against a real daemon: words, columns, exit codes, and
 // what they do without a terminal. Covers src/cli/context.ts, src/cli/setup.ts, src/cli/program.ts,
-// src/cli/policy-rules.ts, src/cli/policy-list.ts, src/cli/policy-log.ts, src/cli/policy-setup.ts,
-// src/cli/sandbox.ts, src/cli/daemon.ts and src/cli/demo.ts.
+// src/cli/policy-rules.ts, src/cli/policy-list.ts, src/cli/policy-log.ts, src/cli/policy-setup.ts
+// and src/cli/sandbox.ts.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
 import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -206,6 +205,29 @@ t.test('the log: sums in two sections, live lines, survival of a restart', async
   t.ok(done.value, 'both decisions were followed live');
   follower.kill();
 
+  const live = spawn(
+    process.execPath,
+    [join('bin', 'sbx.js'), 'policy', 'log', 'box', '--follow', '--limit', '4'],
+    { env: cli.env },
+  );
+  let [shown, ended] = ['', false];
+  live.stdout.setEncoding('utf8').on('data', (text: string) => {
+    shown += text;
+  });
+  const end = once(live, 'close');
+  void end.then(() => {
+    ended = true;
+  });
+  while (!ended && asked < 500) {
+    await ask(port, `localhost:${origin}`, null);
+    await ask(port, 'blocked.example.com', null);
+    asked++;
+  }
+  t.strictSame(await end, [0, null], '--limit ends it');
+  t.equal(shown.trimEnd().split('\n').length, 4);
+  t.match(shown, new RegExp(`^ALLOWED {3}localhost:${origin} +200$`, 'm'));
+  t.match(shown, /^BLOCKED {3}blocked\.example\.com +-$/m);
+
   await cli.run('daemon', 'stop');
   await cli.start('--default-sandbox', 'box');
   const log = await cli.ok('policy', 'log', 'box');
@@ -234,84 +256,6 @@ t.test('the log: sums in two sections, live lines, survival of a restart', async
     await cli.ok('policy', 'log', 'nobody-here').catch(() => ''),
     'No policy log entries found\n',
   );
-});
-
-t.test('daemon: status, a second start, restart, log level, reset', async (t) => {
-  const cli = isolatedCli(t);
-  const stopped = await cli.run('daemon', 'status');
-  t.equal(stopped.code, 1);
-  t.match(stopped.out, /^Status: stopped\n/);
-  await cli.start('--policy', 'balanced', '--workers', '1');
-  const status = JSON.parse((await cli.run('daemon', 'status', '--json')).out);
-  t.match(status, {
-    status: 'running',
-    pid: Number,
-    socket: String,
-    listen: /^127\.0\.0\.1:\d+$/,
-    workers: 1,
-    generation: Number,
-  });
-  const second = await cli.run('daemon', 'start', '-d');
-  t.equal(second.code, 0);
-  t.equal(second.out, `Daemon is already running at ${status.socket}\n`);
-  t.match((await cli.run('daemon', 'log-level', 'set', 'all', 'debug')).out, 'debug');
-  t.match((await cli.run('daemon', 'log-level')).out, 'general: debug\nproxy: debug\n');
-  const restarted = await cli.run('daemon', 'restart', '--listen', '127.0.0.1:0');
-  t.match(restarted.out, /Stopping daemon at .*\n✓ Daemon stopped successfully\n✓ Daemon started/);
-  t.not(JSON.parse((await cli.run('daemon', 'status', '--json')).out).pid, status.pid);
-
-  const refused = await cli.run('policy', 'reset');
-  t.equal(refused.code, 1);
-  t.match(refused.err, '--force');
-  await cli.ok('policy', 'reset', '--force');
-  t.equal((await cli.run('daemon', 'status')).code, 1, 'the daemon is stopped');
-  t.match((await cli.run('policy', 'ls')).err, 'has not been initialized');
-});
-
-t.test('a damaged store keeps the daemon from starting, and reset is the way out', async (t) => {
-  const cli = isolatedCli(t);
-  await cli.start('--policy', 'balanced');
-  await cli.run('daemon', 'stop');
-  writeFileSync(
-    join(cli.env.XDG_STATE_HOME ?? '', 'sallyport', 'policy.db'),
-    'no database at all'.repeat(300),
-  );
-  const refused = await cli.run('policy', 'ls');
-  t.equal(refused.code, 1);
-  t.match(refused.err, 'policy reset --force');
-  await cli.ok('policy', 'reset', '--force');
-  await cli.ok('policy', 'set-default', 'deny-all');
-});
-
-t.test('instances stand side by side', async (t) => {
-  const [one, two] = [isolatedCli(t), isolatedCli(t)];
-  await Promise.all([one.start('--policy', 'deny-all'), two.start('--policy', 'allow-all')]);
-  t.equal((await one.run('policy', 'check', 'network', 'a.com')).code, 1);
-  t.equal((await two.run('policy', 'check', 'network', 'a.com')).code, 0);
-});
-
-t.test('help, version, and words that do not exist', async (t) => {
-  const cli = isolatedCli(t);
-  t.match((await cli.run('--version')).out, /^\d+\.\d+\.\d+\n$/);
-  const help = await cli.run('--help');
-  t.equal(help.code, 0);
-  for (const word of ['daemon', 'policy', 'sandbox', 'demo', 'completion']) t.match(help.out, word);
-  const unknown = await cli.run('polcy');
-  t.equal(unknown.code, 1);
-  t.match(unknown.err, 'Did you mean policy?');
-  t.equal((await cli.run('daemon', 'start', '--workers', '0')).code, 1);
-  for (const shell of ['bash', 'zsh', 'fish']) {
-    t.match((await cli.run('completion', shell)).out, 'set-default');
-  }
-});
-
-t.test('the demo does what it says and leaves nothing behind', async (t) => {
-  const cli = isolatedCli(t);
-  const ran = await cli.run('demo');
-  t.equal(ran.code, 0, ran.err);
-  t.match(ran.out, /403 denied[\s\S]*200 allowed[\s\S]*blocked\.example\.com[\s\S]*"seq":3/);
-  t.match(ran.out, 'npx sallyport daemon start');
-  t.equal((await cli.run('daemon', 'status')).code, 1, "the user's own daemon was not touched");
 });
 
 async function startOrigin(t: Test): Promise<number> {

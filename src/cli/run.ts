@@ -1,0 +1,55 @@
+// One command from its words to its exit code: whatever is thrown on the way becomes words on the
+// error stream. main.ts runs it on the process, tests on streams of their own.
+import { CommanderError } from 'commander';
+import { type Code, SallyportError } from '../base/errors.ts';
+import { type Context, createContext } from './context.ts';
+import { createProgram } from './program.ts';
+
+const EXIT_INTERRUPTED = 130;
+
+// The hints of the table are for clients of the proxy and of the API; here a command was typed.
+const HINTS: Partial<Record<Code, string>> = {
+  SALLYPORT_REQUEST_INVALID: 'Nothing was changed. The form is shown by --help.',
+  SALLYPORT_TARGET_INVALID: 'Name a host, host:port, an address or a URL.',
+};
+
+/** @returns the exit code: 0, 1, 130 after Ctrl-C at a question; `policy check`: 1 denied, 2 error */
+export async function runCommand(
+  given: Omit<Context, 'paths' | 'exitWith'>,
+  words: readonly string[],
+): Promise<number> {
+  let exitCode = 0;
+  const exitWith = (code: number): void => {
+    exitCode = code;
+  };
+  try {
+    await createProgram(createContext({ ...given, exitWith })).parseAsync(words, { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    return failed(error, isCheck(words) ? 2 : 1, given.err);
+  }
+}
+
+/** `policy check` has 1 for a denial, so that its errors need another code. */
+function isCheck(words: readonly string[]): boolean {
+  const [group, command] = words.filter((word) => !word.startsWith('-'));
+  return group === 'policy' && command === 'check';
+}
+
+function failed(error: unknown, code: number, err: (text: string) => void): number {
+  // commander has said what is wrong, or printed what was asked for.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : code;
+  const name = error instanceof Error ? error.name : '';
+  if (name === 'ExitPromptError' || name === 'AbortPromptError') {
+    err('Cancelled\n');
+    return name === 'ExitPromptError' ? EXIT_INTERRUPTED : code;
+  }
+  err(`ERROR: ${wordsOf(error)}\n`);
+  return code;
+}
+
+function wordsOf(error: unknown): string {
+  if (error instanceof SallyportError)
+    return `${error.message}\n${HINTS[error.code] ?? error.hint}`;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

@@ -1,0 +1,44 @@
+// Values of options as people type them. A bad one is named with the form that is right.
+import { InvalidArgumentError } from 'commander';
+import { DRAIN_TIMEOUT_MS_MAX, WORKERS_MAX } from '../base/limits.ts';
+
+const UNITS_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const;
+
+/** `500ms`, `30s`, `2m`, `1h`. @returns milliseconds, at most a day @throws InvalidArgumentError */
+export function duration(text: string): number {
+  const found = /^(\d{1,9})(ms|s|m|h)$/.exec(text);
+  if (found === null) throw new InvalidArgumentError('Write a duration such as 500ms, 30s or 2m.');
+  const ms = Number(found[1]) * UNITS_MS[found[2] as keyof typeof UNITS_MS];
+  if (ms > DRAIN_TIMEOUT_MS_MAX) throw new InvalidArgumentError('A day (24h) is the most.');
+  return ms;
+}
+
+/** @throws InvalidArgumentError */
+export function workerCount(text: string): number {
+  const count = Number(text);
+  if (!/^\d+$/.test(text) || count < 1 || count > WORKERS_MAX) {
+    throw new InvalidArgumentError(`It must be a whole number from 1 to ${WORKERS_MAX}.`);
+  }
+  return count;
+}
+
+/** @throws InvalidArgumentError */
+export function entryCount(text: string): number {
+  if (!/^\d{1,9}$/.test(text))
+    throw new InvalidArgumentError('It must be a whole number, 0 or more.');
+  return Number(text);
+}
+
+const PROTOCOLS: ReadonlySet<string> = new Set(['tcp', 'udp']);
+
+/** A comma list, added to those of the option's earlier uses. @throws InvalidArgumentError */
+export function protocolList(text: string, before: readonly string[] = []): string[] {
+  const given = text.split(',').map((part) => part.trim().toLowerCase());
+  const bad = given.filter((part) => !PROTOCOLS.has(part));
+  if (bad.length > 0) {
+    throw new InvalidArgumentError(
+      `${bad.map((part) => `"${part}"`).join(', ')}: write tcp, udp or tcp,udp.`,
+    );
+  }
+  return [...new Set([...before, ...given])];
+}
