@@ -42,9 +42,7 @@ async function reset(
       await client.post('/daemon/stop', {});
     });
   } catch (error) {
-    // The daemon that failed on it may still be ending, and holds its lock until then.
-    const gone = isCorrupt(error) && waitUntilStopped(context.paths, STOP_WAIT_MS);
-    if (!gone || !discardStore(context.paths)) throw error;
+    if (!isCorrupt(error) || !discardStore(context.paths, STOP_WAIT_MS)) throw error;
     context.err('The store was damaged; it is put aside as policy.db.damaged.\n');
   }
   if (!waitUntilStopped(context.paths, STOP_WAIT_MS)) {

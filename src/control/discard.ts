@@ -5,12 +5,12 @@ import type { Paths } from './paths.ts';
 
 /**
  * Puts the policy store aside as `policy.db.damaged`: rules, sandboxes and the choice of a preset.
- * The audit stays.
+ * The audit stays. Waits, and blocks this thread, for the daemon that failed on it to end.
  *
- * @returns false, and does nothing, while a daemon runs.
+ * @returns false, and does nothing, when a daemon still runs after the time.
  */
-export function discardStore(paths: Paths): boolean {
-  const release = acquireLock(paths.lockDatabase, 0);
+export function discardStore(paths: Paths, waitMs: number): boolean {
+  const release = acquireLock(paths.lockDatabase, waitMs);
   if (release === null) return false;
   try {
     for (const suffix of ['-wal', '-shm']) rmSync(paths.policyDatabase + suffix, { force: true });

@@ -118,9 +118,9 @@ t.test('what keeps a daemon from starting is told to whoever started it', async 
   await t.rejects(startDaemon(env, { preset: 'nope' }), { code: 'SALLYPORT_USAGE' });
   writeFileSync(resolvePaths(env).policyDatabase, 'no database '.repeat(1_000));
   await t.rejects(startDaemon(env), { code: 'SALLYPORT_STORE_CORRUPT' });
-  t.ok(discardStore(resolvePaths(env)));
+  t.ok(discardStore(resolvePaths(env), 10_000));
   t.match(await startDaemon(env), { preset: null, rules: 0 }, 'starting over is possible');
-  t.notOk(discardStore(resolvePaths(env)), 'but not under a daemon that runs');
+  t.notOk(discardStore(resolvePaths(env), 0), 'but not under a daemon that runs');
   await stop(env);
   t.ok(waitUntilStopped(resolvePaths(env), 10_000));
 });
