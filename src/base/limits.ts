@@ -37,6 +37,7 @@ export const HALF_CLOSED_TIMEOUT_MS = 300_000; // One direction ended, the other
 // Tunnels.
 export const TUNNEL_WATCH_MS = 60_000; // How often a tunnel looks whether it is idle.
 export const TUNNEL_READ_BYTES_MIN = 16_384; // What an idle tunnel holds.
+export const TUNNEL_FRESH_BYTES_MAX = 262_144; // Then it is bulk, and worth a buffer of its own.
 export const TUNNEL_READ_BYTES_MAX = 524_288; // Past this, bulk CPU per GB no longer falls.
 export const TUNNEL_BUFFERS_SPARE_MAX = 256; // Per worker: 4 MiB kept for the next tunnels.
 export const TUNNEL_BUFFERS_LARGE_MAX = 128; // Per worker: 64 MiB in all.

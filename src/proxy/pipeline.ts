@@ -8,6 +8,7 @@ import { type Deciders, decide, type Permit } from './decide.ts';
 import type { Ingress, ProxySettings, Sandbox, Target } from './exchange.ts';
 import { forwardRequestFields } from './fields.ts';
 import type { Registry } from './identify.ts';
+import { ReadBuffer } from './read-buffer.ts';
 import type { Entry, Recorder } from './record.ts';
 import { BAD_HEAD_HOST } from './record.ts';
 import { clientClosed, relay } from './relay.ts';
@@ -15,7 +16,7 @@ import type { Reply } from './reply.ts';
 import { refuse } from './respond.ts';
 import { dial, type Upstreams } from './route.ts';
 import { parseRequestTarget } from './target.ts';
-import { Download, type Passage, splice, type Tick } from './tunnel.ts';
+import { type Passage, splice, type Tick } from './tunnel.ts';
 import { explain, welcome } from './welcome.ts';
 
 /** Everything the proxy works with; workers/serve.ts builds it once. */
@@ -121,7 +122,7 @@ async function tunnel(
   const { connection, reply } = received;
   const { socket } = connection;
   if (socket.destroyed) throw clientClosed(); // Went away while a name was resolved.
-  const download = new Download();
+  const download = new ReadBuffer();
   const dialling = dial(permit, download.onread);
   connection.onGone = dialling.cancel;
   const upstream = await dialling.connected;

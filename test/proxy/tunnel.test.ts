@@ -146,7 +146,7 @@ tap.test('CONNECT with content is refused', async (t) => {
   t.equal(origin.connections, 0);
 });
 
-tap.test('a hundred megabytes both ways at once, to a reader that is slow', async (t) => {
+tap.test('a hundred megabytes both ways at once, to readers that are slow', async (t) => {
   const piece = randomBytes(1_000_000);
   const pieces = 100;
   const sent = createHash('sha256');
@@ -155,7 +155,7 @@ tap.test('a hundred megabytes both ways at once, to a reader that is slow', asyn
   const uploaded = Promise.withResolvers<string>();
   const { client, authority, proxy } = await around(t, (socket) => {
     const hash = createHash('sha256');
-    socket.on('data', (chunk) => hash.update(chunk));
+    readSlowly(socket, (chunk) => hash.update(chunk));
     socket.on('end', () => uploaded.resolve(hash.digest('hex')));
     write(socket, piece, pieces);
   });
@@ -164,13 +164,7 @@ tap.test('a hundred megabytes both ways at once, to a reader that is slow', asyn
   client.socket.removeAllListeners('data');
   const got = createHash('sha256');
   got.update(Buffer.from(client.text, 'latin1'));
-  let turns = 0;
-  client.socket.on('data', (chunk) => {
-    got.update(chunk);
-    if (++turns % 16 !== 0) return;
-    client.socket.pause(); // Long enough for the proxy's own socket to fill.
-    setImmediate(() => setImmediate(() => client.socket.resume()));
-  });
+  readSlowly(client.socket, (chunk) => got.update(chunk));
   write(client.socket, piece, pieces);
   await within('all of it', once(client.socket, 'end'));
   t.equal(got.digest('hex'), wanted, 'down');
@@ -189,6 +183,16 @@ function write(socket: Socket, piece: Buffer, pieces: number): void {
     socket.end();
   };
   more();
+}
+
+function readSlowly(socket: Socket, take: (chunk: Buffer) => void): void {
+  let turns = 0;
+  socket.on('data', (chunk) => {
+    take(chunk);
+    if (++turns % 16 !== 0) return;
+    socket.pause(); // Long enough for the proxy's own socket to fill.
+    setImmediate(() => setImmediate(() => socket.resume()));
+  });
 }
 
 tap.test('a reader that stops stops the server', async (t) => {
