@@ -20,8 +20,13 @@ export function parseAddress(text: string): Address | null {
 /** Whether a normal form is an address: names never end in an all-digit label and hold no colon. */
 export function isAddress(host: string): host is Address {
   if (host.includes(':')) return true;
-  const last = host.charCodeAt(host.length - 1);
-  return last >= 48 && last <= 57 && parseV4(host) !== null;
+  let at = host.length - 1;
+  while (at >= 0 && isDigit(host.charCodeAt(at))) at--;
+  return at >= 0 && at < host.length - 1 && host[at] === '.';
+}
+
+function isDigit(unit: number): boolean {
+  return unit >= 0x30 && unit <= 0x39;
 }
 
 /** @returns 4 or 16 bytes, network order. */
@@ -43,8 +48,20 @@ function isMapped(bytes: Uint8Array): boolean {
   );
 }
 
+const classes = new Map<Address, AddressClass>(); // Facts alone; nothing can go stale.
+const CLASSES_MAX = 1_024;
+
 /** @returns the class of a special-use address, or 'public'. */
 export function classify(address: Address): AddressClass {
+  const known = classes.get(address);
+  if (known !== undefined) return known;
+  const found = classOf(address);
+  if (classes.size >= CLASSES_MAX) classes.clear();
+  classes.set(address, found);
+  return found;
+}
+
+function classOf(address: Address): AddressClass {
   const bytes = addressBytes(address);
   const table = bytes.length === 4 ? SPECIAL_V4 : SPECIAL_V6;
   const holds = ({ network, length }: Special): boolean => covers(network, length, bytes);

@@ -21,6 +21,7 @@ export type RefusedAddress = {
   readonly class: AddressClass;
   /** The deny rule that covers it; null when it is refused for its class. */
   readonly rule: string | null;
+  readonly source: Verdict['source'];
   /** In words, to follow `HOST:PORT leads to`. */
   readonly reason: string;
 };
@@ -122,12 +123,12 @@ function refusalOf(
   const verdict = addressVerdict(matcher, question, address, true);
   if (verdict.action === 'allow') return null;
   const kind = classify(address);
-  const { rule } = verdict;
-  if (rule !== null) {
-    return { address, class: kind, rule, reason: `an address that rule ${rule} denies` };
+  const refused = { address, class: kind, rule: verdict.rule, source: verdict.source };
+  if (verdict.rule !== null) {
+    return { ...refused, reason: `an address that rule ${verdict.rule} denies` };
   }
   if (!needsNaming(kind, guard)) return null;
-  return { address, class: kind, rule, reason: `${articleOf(kind)} ${kind} address` };
+  return { ...refused, reason: `${articleOf(kind)} ${kind} address` };
 }
 
 function articleOf(word: string): string {

@@ -4,7 +4,7 @@ import { SallyportError } from '../base/errors.ts';
 import { PERMITS_PER_NAME_MAX } from '../base/limits.ts';
 import { type Address, isAddress } from '../policy/address.ts';
 import type { Matcher, Question } from '../policy/decision.ts';
-import { judgeAddresses, judgeTarget } from '../policy/judge.ts';
+import { judgeAddresses, judgeTarget, type RefusedAddress } from '../policy/judge.ts';
 import { formatHostPort } from '../policy/resource.ts';
 import type { ProxySettings, Sandbox, Target } from './exchange.ts';
 import type { Entry } from './record.ts';
@@ -73,7 +73,7 @@ export function decide(
   const grant = (resolution: Resolution): Permit => {
     return new Permit(target, vet(question, resolution, verdict.generation, entry, deciders));
   };
-  if (isAddress(host)) return grant({ addresses: [host] });
+  if (isAddress(host)) return grant(deciders.resolver.literal(host));
   if (host === 'localhost') return grant(LOOPBACK);
   const resolution = deciders.resolver.resolve(host);
   return resolution instanceof Promise ? resolution.then(grant) : grant(resolution);
@@ -96,9 +96,7 @@ function vet(
   const judged = judgeAddresses(matcher, question, resolution.addresses, settings.addressGuard);
   const addresses = judged.checked.filter((address) => !settings.isOwn(address, question.port));
   if (addresses.length === 0) {
-    const [first] = judged.refused;
-    const why = first === undefined ? 'the proxy itself' : first.reason;
-    throw forbidden(question, why, entry);
+    throw forbidden(question, judged.refused[0] ?? ITSELF, entry);
   }
   if (kept === undefined) {
     kept = new Map();
@@ -123,12 +121,19 @@ function denied({ host, port }: Target, reason: string | null): SallyportError {
   );
 }
 
-function forbidden({ host, port }: Question, why: string, entry: Entry): SallyportError {
-  const reason = `resolved-address: ${formatHostPort(host, port)} leads to ${why}`;
+const ITSELF = { rule: null, source: null, reason: 'the proxy itself' } as const;
+
+/** The rule that allowed the name is not the one that refuses; a deny on the address is. */
+function forbidden(
+  { host, port }: Question,
+  refused: Pick<RefusedAddress, 'rule' | 'source' | 'reason'>,
+  entry: Entry,
+): SallyportError {
+  const reason = `resolved-address: ${formatHostPort(host, port)} leads to ${refused.reason}`;
   entry.draft.verdict = 'deny';
-  entry.draft.deny_kind = 'implicit';
-  entry.draft.rule = null; // The rule that allowed the name is not the one that refuses.
-  entry.draft.source = null;
+  entry.draft.deny_kind = refused.rule === null ? 'implicit' : 'explicit';
+  entry.draft.rule = refused.rule;
+  entry.draft.source = refused.source;
   entry.draft.reason = reason;
   return new SallyportError('SALLYPORT_ADDRESS_FORBIDDEN', reason);
 }

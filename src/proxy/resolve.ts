@@ -25,6 +25,7 @@ export class Resolver {
   readonly #ask: Ask;
   readonly #cache = new Map<string, Entry>();
   readonly #pending = new Map<string, Promise<Resolution>>();
+  readonly #literals = new Map<Address, Resolution>();
 
   constructor(clock: Clock, ask: Ask) {
     this.#clock = clock;
@@ -47,6 +48,16 @@ export class Resolver {
       this.#pending.set(host, pending);
     }
     return pending;
+  }
+
+  /** An address leads to itself. The same object each time, as for names, so that what was judged of it is kept. */
+  literal(address: Address): Resolution {
+    const known = this.#literals.get(address);
+    if (known !== undefined) return known;
+    const itself = { addresses: [address] };
+    if (this.#literals.size >= DNS_CACHE_ENTRIES_MAX) this.#literals.clear();
+    this.#literals.set(address, itself);
+    return itself;
   }
 
   async #lookUp(host: string): Promise<Resolution> {

@@ -93,6 +93,25 @@ tap.test('names that lead to special-use addresses', async (t) => {
   });
 });
 
+tap.test('a deny rule on the address names itself in the record', async (t) => {
+  const { port } = await origin(t);
+  const { ask, proxy } = await world(t, port, {
+    rules: [
+      ['allow', '**', 'everything'],
+      ['deny', '203.0.113.0/24', 'the-range'],
+    ],
+    names: { 'inner.test': ['203.0.113.7'] },
+  });
+  t.equal(await ask('inner.test'), 403);
+  t.match(await outcomeAt(proxy, 0), {
+    verdict: 'deny',
+    deny_kind: 'explicit',
+    rule: 'the-range',
+    source: 'local',
+    reason: /leads to an address that rule the-range denies/,
+  });
+});
+
 tap.test('addresses that the client names itself', async (t) => {
   const { port } = await origin(t);
   const { ask } = await world(t, port, { rules: [['allow', '**']] });
