@@ -12,7 +12,7 @@ import { rulesOf, startProxy } from '../helpers/proxy.ts';
 import { connectTo, type Origin, outcomeAt, tcpOrigin, wire } from '../helpers/wire.ts';
 
 type World = { ask(host: string, ingress?: 'forward' | 'connect'): Promise<number> };
-type Rules = readonly (readonly [Decision, string])[];
+type Rules = readonly (readonly [decision: Decision, resources: string, id?: string])[];
 type Options = {
   rules: Rules;
   names?: Record<string, string[]>;
