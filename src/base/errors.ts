@@ -48,6 +48,36 @@ export const CODES = {
     hint: 'Only the chunked transfer coding is understood (RFC 9112 section 7).',
   },
   SALLYPORT_VERSION_UNSUPPORTED: { status: 505, hint: 'Speak HTTP/1.1 or HTTP/1.0 to the proxy.' },
+  SALLYPORT_MISDIRECTED: {
+    status: 421,
+    hint: 'The request names another host than its connection does; open a connection to that host (RFC 9110 section 15.5.20).',
+  },
+  // TLS with the client, where the proxy terminates it.
+  SALLYPORT_TLS_HELLO_INVALID: {
+    status: 400,
+    hint: 'The tunnel did not begin with a TLS ClientHello that can be read; this host is intercepted, so only TLS can pass.',
+  },
+  SALLYPORT_TLS_NAME_MISMATCH: {
+    status: 421,
+    hint: 'The TLS server name must be the host that CONNECT named, and may be absent only for an address.',
+  },
+  SALLYPORT_TLS_HANDSHAKE_FAILED: {
+    status: 400,
+    hint: 'The client must trust the authority of the proxy: see `sallyport env` and `sallyport ca export`.',
+  },
+  // Credentials.
+  SALLYPORT_CREDENTIAL_MISUSED: {
+    status: 403,
+    hint: 'The request carries a placeholder to a destination that its secret is not bound to. See `sallyport secret ls`.',
+  },
+  SALLYPORT_CREDENTIAL_PLAINTEXT: {
+    status: 403,
+    hint: 'A secret is not sent over plain HTTP. Use https, or bind the secret with the explicit switch for plain HTTP.',
+  },
+  SALLYPORT_CREDENTIAL_UNAVAILABLE: {
+    status: 502,
+    hint: 'The source of the secret failed or took too long; see the daemon log, then `sallyport secret ls`.',
+  },
   // The other side.
   SALLYPORT_DNS_FAILED: {
     status: 502,
@@ -68,6 +98,10 @@ export const CODES = {
   SALLYPORT_UPSTREAM_MALFORMED: {
     status: 502,
     hint: 'The host is allowed, but its answer is not valid HTTP.',
+  },
+  SALLYPORT_UPSTREAM_CERTIFICATE: {
+    status: 502,
+    hint: 'The certificate of the destination does not verify. An inner authority is added by `daemon start --upstream-ca FILE`.',
   },
   // This side.
   SALLYPORT_OVERLOADED: {
@@ -106,6 +140,18 @@ export const CODES = {
   SALLYPORT_CONFLICT: {
     status: 409,
     hint: 'Remove the existing one first, or choose another name.',
+  },
+  SALLYPORT_AUTHORITY_INVALID: {
+    status: 400,
+    hint: 'Nothing was changed. Give a CA certificate with its key, as PEM or PKCS#12.',
+  },
+  SALLYPORT_SECRET_INVALID: {
+    status: 400,
+    hint: 'Nothing was stored. Correct what is named and run the command again.',
+  },
+  SALLYPORT_VAULT_UNREADABLE: {
+    status: 500,
+    hint: 'The secrets cannot be decrypted: give back the key file they were written with, or remove them with `sallyport secret rm --all --force`.',
   },
   SALLYPORT_STORE_CORRUPT: {
     status: 500,

@@ -12,6 +12,21 @@ export const SANDBOX_NAME_BYTES_MAX = 63; // A DNS label, so that it can be a ho
 export const IMAGE_BYTES_MAX = 1_073_741_824; // Two images and the lanes stay below 4 GiB of Wasm.
 export const PUBLISH_WAIT_MS_MAX = 5_000; // A match takes microseconds; a lane stuck so long is a defect.
 
+// Secrets.
+export const SECRETS_MAX = 10_000; // Every worker holds them all.
+export const SECRET_VALUE_BYTES_MAX = 65_536; // A head holds no more; also what a command may write.
+export const SECRET_HOSTS_MAX = 256; // Of one custom secret; each request is compared with them.
+export const SECRET_NAME_BYTES_MAX = 128; // Environment variables and user names; real ones are far shorter.
+export const SECRET_PLACEHOLDER_BYTES_MIN = 8; // A shorter one would be found by chance.
+export const SECRET_PLACEHOLDER_BYTES_MAX = 256; // As long as the longest tokens that programs check the form of.
+export const SECRET_COMMAND_BYTES_MAX = 4_096; // A longer one belongs into a script.
+export const SECRET_COMMAND_TIMEOUT_MS = 30_000; // A vault over the network answers in seconds.
+export const SECRET_REFRESH_MS = 3_300_000; // Tokens of clouds live for an hour; renewed before that, as sbx does.
+export const SECRET_REFRESH_MS_MIN = 10_000; // Oftener would only keep the machine busy.
+export const SECRET_REFRESH_MS_MAX = 86_400_000; // A day; setTimeout itself ends at 24.8 days.
+export const SECRET_ON_DEMAND_MS = 30_000; // How long a value fetched on demand serves the next ones.
+export const SECRET_RETRY_MS = 60_000; // After a command has failed.
+
 // Workers.
 export const WORKERS_MAX = 63; // One lane each, and one for the daemon.
 export const CONFIGURE_WAIT_MS_MAX = 10_000; // New listeners open in milliseconds; a worker that takes so long hangs.
@@ -49,6 +64,30 @@ export const RESPONSE_HEAD_TIMEOUT_MS = 300_000; // Slow APIs think for minutes 
 export const POOLS_PER_WORKER_MAX = 512;
 export const POOL_CONNECTIONS_MAX = 256;
 export const POOL_IDLE_MS = 10_000; // Origins commonly close at 5 to 15 s.
+
+// TLS and HTTP/2.
+export const CLIENT_HELLO_BYTES_MAX = 16_384; // Post-quantum key shares take 2 KiB; 8 times that.
+export const CLIENT_HELLO_TIMEOUT_MS = 10_000; // From our 200 to a whole ClientHello.
+export const HANDSHAKE_TIMEOUT_MS = 15_000;
+export const AUTHORITY_LIFE_MS = 63_072_000_000; // Two years: long enough to be built into images, short enough to be replaced.
+export const AUTHORITY_RENEWAL_MS = 5_184_000_000; // 60 days: before its end, for images to be built anew.
+export const LEAF_LIFE_MS = 604_800_000; // A week: short, so that a stolen leaf key is soon worthless; a leaf costs little.
+export const LEAVES_MAX = 1_024; // Contexts kept per worker, about 50 KiB each.
+export const TICKET_KEYS_MS = 43_200_000; // Half a day, for the keys that resume sessions.
+export const TLS_SESSIONS_MAX = 1_024; // Upstream sessions kept for resumption, per worker.
+export const HTTP2_STREAMS_MAX = 128; // At one time on one client connection; browsers use 100.
+export const HTTP2_SESSION_BYTES_MAX = 8_388_608; // Per connection, all streams' heads and queued frames.
+export const HTTP2_WINDOW_BYTES = 262_144; // Per stream; 64 KiB would bound a transfer by the round trip.
+export const HTTP2_RESETS_BURST_MAX = 200; // Streams a client may reset at once (CVE-2023-44487) ...
+export const HTTP2_RESETS_PER_SECOND_MAX = 50; // ... and lastingly.
+export const HTTP2_INVALID_FRAMES_MAX = 20;
+export const HTTP2_SETTINGS_ENTRIES_MAX = 32;
+export const HTTP2_PINGS_MAX = 10; // Unanswered.
+export const HTTP2_ORIGINS_MAX = 512; // Per worker: connections, and what is remembered of who speaks it.
+export const HTTP2_UNKNOWN_MS = 600_000; // How long "speaks HTTP/1.1 only" is believed.
+
+// Credentials.
+export const BOUND_HOSTS_KEPT_MAX = 4_096; // Destinations whose credentials a worker need not look up.
 
 // DNS.
 export const DNS_TIMEOUT_MS = 10_000;
