@@ -1,0 +1,87 @@
+// Certificates for origins, made by openssl and not by the code under test.
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** PEM. */
+export type Issued = { readonly key: string; readonly cert: string };
+
+type Wanted = {
+  /** As openssl writes it: `DNS:localhost`, `IP:127.0.0.1`. */
+  readonly names: string;
+  /** Negative: expired. */
+  readonly days?: number;
+  readonly key?: 'ec' | 'rsa1024' | 'rsa2048';
+  /** Makes an authority that can issue in turn. */
+  readonly authority?: boolean;
+};
+
+const KEYS = {
+  ec: ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256'],
+  rsa1024: ['-newkey', 'rsa:1024'],
+  rsa2048: ['-newkey', 'rsa:2048'],
+} as const;
+
+function openssl(...words: string[]): void {
+  execFileSync('openssl', words, { stdio: ['ignore', 'ignore', 'pipe'] });
+}
+
+/** An authority of the tests, and what it issues. */
+export class TestAuthority {
+  readonly #folder: string;
+  readonly #stem: string;
+  #serial = 0;
+
+  private constructor(folder: string, stem: string) {
+    this.#folder = folder;
+    this.#stem = stem;
+  }
+
+  static create(name = 'Test Authority'): TestAuthority {
+    const folder = mkdtempSync(join(tmpdir(), 'sallyport-certificates-'));
+    const stem = join(folder, 'root');
+    const files = ['-keyout', `${stem}.key`, '-out', `${stem}.pem`];
+    openssl('req', '-x509', ...KEYS.ec, '-nodes', ...files, '-days', '2', '-subj', `/CN=${name}`);
+    return new TestAuthority(folder, stem);
+  }
+
+  /** Its own certificate, PEM. */
+  get pem(): string {
+    return readFileSync(`${this.#stem}.pem`, 'utf8');
+  }
+
+  get keyPem(): string {
+    return readFileSync(`${this.#stem}.key`, 'utf8');
+  }
+
+  issue(wanted: Wanted): Issued {
+    const stem = this.#issue(wanted);
+    return { key: readFileSync(`${stem}.key`, 'utf8'), cert: readFileSync(`${stem}.pem`, 'utf8') };
+  }
+
+  /** An authority below this one. */
+  below(): TestAuthority {
+    return new TestAuthority(this.#folder, this.#issue({ names: 'DNS:below', authority: true }));
+  }
+
+  #issue({ names, days = 2, key = 'ec', authority = false }: Wanted): string {
+    const stem = `${this.#stem}-${this.#serial++}`;
+    const extensions = authority
+      ? 'basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n'
+      : `subjectAltName=${names}\n`;
+    writeFileSync(`${stem}.ext`, extensions);
+    const files = ['-keyout', `${stem}.key`, '-out', `${stem}.csr`];
+    openssl('req', ...KEYS[key], '-nodes', ...files, '-subj', `/CN=${names.replace(/\W/g, '-')}`);
+    const issuer = ['-CA', `${this.#stem}.pem`, '-CAkey', `${this.#stem}.key`, '-CAcreateserial'];
+    const made = ['-extfile', `${stem}.ext`, '-out', `${stem}.pem`, '-days', String(days)];
+    openssl('x509', '-req', '-in', `${stem}.csr`, ...issuer, ...made);
+    return stem;
+  }
+}
+
+/** One for a whole test file, with what most tests need of it. */
+export function localhostCertificate(): Issued & { readonly authority: string } {
+  const authority = TestAuthority.create();
+  return { ...authority.issue({ names: 'DNS:localhost,IP:127.0.0.1' }), authority: authority.pem };
+}
