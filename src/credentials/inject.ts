@@ -1,0 +1,246 @@
+// Puts credentials into requests, and keeps them out of all others. It works on the fields and the
+// path that are about to go upstream; who may go there has been decided before.
+import { SallyportError } from '../base/errors.ts';
+import { BOUND_HOSTS_KEPT_MAX } from '../base/limits.ts';
+import { resourceMatches } from '../policy/reference.ts';
+import { parseResources, type Resource } from '../policy/resource.ts';
+import { GLOBAL_SCOPE } from '../policy/rule.ts';
+import type { Binding, CustomBinding, Placement, ServiceBinding } from './binding.ts';
+import { placeholderFor, placeholderPattern } from './placeholder.ts';
+import {
+  basicOf,
+  eachValue,
+  removeFields,
+  removeParameters,
+  replaceInQuery,
+} from './request-parts.ts';
+
+export type CredentialRequest = {
+  readonly scope: number;
+  /** Normal form. */
+  readonly host: string;
+  readonly port: number;
+  /** Whether it goes over verified TLS. */
+  readonly secure: boolean;
+  /** Flat name, value. */
+  readonly fields: string[];
+  /** Path and query. */
+  readonly path: string;
+};
+
+export type Credentialed = {
+  readonly fields: string[];
+  readonly path: string;
+  /** Ids of what was injected. */
+  readonly injected: readonly string[];
+};
+
+/** What `policy check --verbose` tells; never a value. */
+export type Explained = {
+  readonly id: string;
+  readonly name: string;
+  readonly kind: Binding['kind'];
+  readonly policy: string;
+};
+
+type Known = { readonly binding: Binding; readonly resources: readonly Resource[] };
+
+const NONE: readonly never[] = [];
+
+/** All credentials of a worker, replaced as a whole. Its fields are private, so that no dump of it shows a value. */
+export class Credentials {
+  readonly #known: readonly Known[];
+  readonly #placeholders: RegExp | null;
+  readonly #bound = new Map<string, readonly Binding[]>();
+
+  /** @throws SALLYPORT_SECRET_INVALID for a value that would break out of its field (RFC 9110 section 5.5) */
+  constructor(bindings: readonly Binding[]) {
+    for (const { id, value } of bindings) {
+      if (!/^[\x20-\x7e]*$/.test(value)) {
+        throw new SallyportError(
+          'SALLYPORT_SECRET_INVALID',
+          `secret ${id} cannot stand in a field`,
+        );
+      }
+    }
+    this.#known = bindings.map((binding) => ({
+      binding,
+      resources: parseResources(binding.hosts.join(',')),
+    }));
+    const patterns = bindings.flatMap((one) =>
+      one.kind === 'custom' ? placeholderPattern(one) : [],
+    );
+    this.#placeholders = patterns.length === 0 ? null : new RegExp(patterns.join('|'), 'g');
+  }
+
+  /** What is bound to a destination: of one service or variable, the sandbox's own before the global one. */
+  boundTo(scope: number, host: string, port: number): readonly Binding[] {
+    if (this.#known.length === 0) return NONE;
+    const key = `${scope} ${port} ${host}`;
+    const kept = this.#bound.get(key);
+    if (kept !== undefined) return kept;
+    const found = this.#lookUp(scope, host, port);
+    if (this.#bound.size >= BOUND_HOSTS_KEPT_MAX) this.#bound.clear();
+    this.#bound.set(key, found);
+    return found;
+  }
+
+  explain(scope: number, host: string, port: number): Explained[] {
+    return this.boundTo(scope, host, port).map((binding) => ({
+      id: binding.id,
+      name: nameOf(binding),
+      kind: binding.kind,
+      policy: binding.kind === 'service' ? binding.policy : 'placeholder',
+    }));
+  }
+
+  /**
+   * Sets what is bound to the destination, and removes what else the client sent to authenticate.
+   *
+   * @throws SALLYPORT_CREDENTIAL_MISUSED      a placeholder where its secret does not go.
+   * @throws SALLYPORT_CREDENTIAL_PLAINTEXT    a placeholder or sentinel over plain HTTP.
+   * @throws SALLYPORT_CREDENTIAL_UNAVAILABLE  the secret cannot be had at present.
+   */
+  apply(request: CredentialRequest): Credentialed {
+    const { scope, host, port, fields, path } = request;
+    if (this.#known.length === 0) return { fields, path, injected: NONE };
+    const bound = this.boundTo(scope, host, port);
+    const placed = this.#placeholders === null ? null : this.#substitute(request, bound);
+    let result: Credentialed = placed ?? { fields, path, injected: NONE };
+    for (const binding of bound) {
+      if (binding.kind === 'service')
+        result = injectService(binding, { ...request, ...result }, result);
+    }
+    return result;
+  }
+
+  #lookUp(scope: number, host: string, port: number): readonly Binding[] {
+    const found = new Map<string, Binding>();
+    for (const { binding, resources } of this.#known) {
+      if (binding.scope !== GLOBAL_SCOPE && binding.scope !== scope) continue;
+      if (!resources.some((resource) => resourceMatches(resource, host, port))) continue;
+      const key = `${binding.kind} ${nameOf(binding)}`;
+      if (found.get(key)?.scope !== scope || scope === GLOBAL_SCOPE) found.set(key, binding);
+    }
+    return [...found.values()];
+  }
+
+  /** @returns null when no placeholder stands in the request. */
+  #substitute(request: CredentialRequest, bound: readonly Binding[]): Credentialed | null {
+    const pattern = this.#placeholders;
+    if (pattern === null) return null;
+    const injected = new Set<string>();
+    const custom = bound.filter((one): one is CustomBinding => one.kind === 'custom');
+    const secretFor = (where: 'fields' | 'query') => (placeholder: string) => {
+      const binding = custom.find((one) => placeholderFor(one, request.scope) === placeholder);
+      if (binding === undefined) throw misused(request.host);
+      if (!binding.in.includes(where)) return placeholder;
+      injected.add(binding.id);
+      return usable(binding, request.secure);
+    };
+    const fields = eachValue(request.fields, (value) =>
+      value.replace(pattern, secretFor('fields')),
+    );
+    const path = replaceInQuery(request.path, pattern, secretFor('query'));
+    return fields === null && path === null
+      ? null
+      : { fields: fields ?? request.fields, path: path ?? request.path, injected: [...injected] };
+  }
+}
+
+function nameOf(binding: Binding): string {
+  return binding.kind === 'service' ? binding.service : binding.env;
+}
+
+function injectService(
+  binding: ServiceBinding,
+  request: CredentialRequest,
+  before: Credentialed,
+): Credentialed {
+  const placement = placementFor(binding, request.host, request.port);
+  const names = new Set([...binding.authFields, placement.field]);
+  const sent = sentBy(binding, request, names);
+  if (!isWanted(binding, sent)) return before;
+  if (!request.secure && !binding.plaintext && sent !== 'sentinel') return before;
+  const secret = usable(binding, request.secure);
+  // A cookie may log in as somebody else beside the credential, but is no sign that it is unwanted.
+  names.add('cookie');
+  const fields = removeFields(request.fields, names);
+  fields.push(placement.field, valueAt(placement, secret));
+  return {
+    fields,
+    path: removeParameters(request.path, binding.authQuery),
+    injected: [...before.injected, binding.id],
+  };
+}
+
+/** Of placements, one that names the host comes before one for all. */
+function placementFor({ placements, id }: ServiceBinding, host: string, port: number): Placement {
+  const named = placements.find(({ hosts }) =>
+    hosts === undefined
+      ? false
+      : parseResources(hosts.join(',')).some((resource) => resourceMatches(resource, host, port)),
+  );
+  const placement = named ?? placements.find(({ hosts }) => hosts === undefined);
+  if (placement !== undefined) return placement;
+  throw new SallyportError(
+    'SALLYPORT_CREDENTIAL_UNAVAILABLE',
+    `secret ${id} has no place at ${host}`,
+  );
+}
+
+type Sent = 'nothing' | 'sentinel' | 'own';
+
+/** What the client sent to authenticate to the service. */
+function sentBy(
+  { sentinels, authQuery }: ServiceBinding,
+  { fields, path }: CredentialRequest,
+  names: ReadonlySet<string>,
+): Sent {
+  let sent: Sent = 'nothing';
+  const isSentinel = (text: string): boolean => sentinels.some((one) => text.includes(one));
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    if (!names.has((fields[i] ?? '').toLowerCase())) continue;
+    const value = fields[i + 1] ?? '';
+    if (isSentinel(basicOf(value) ?? value)) return 'sentinel';
+    sent = 'own';
+  }
+  if (removeParameters(path, authQuery) === path) return sent;
+  return isSentinel(path) ? 'sentinel' : 'own';
+}
+
+function isWanted({ policy }: ServiceBinding, sent: Sent): boolean {
+  if (policy === 'always') return true;
+  return sent === 'sentinel' || (policy === 'if-sentinel-or-absent' && sent === 'nothing');
+}
+
+function valueAt({ format, basicUsername }: Placement, secret: string): string {
+  const shown =
+    basicUsername === undefined
+      ? secret
+      : Buffer.from(`${basicUsername}:${secret}`).toString('base64');
+  return format.replace('%s', () => shown); // A function: `$&` in a secret means itself.
+}
+
+/** @returns the value, when it may go and is there. */
+function usable(binding: Binding, secure: boolean): string {
+  const what = `${binding.kind} secret ${nameOf(binding)}`;
+  if (!secure && !binding.plaintext) {
+    throw new SallyportError(
+      'SALLYPORT_CREDENTIAL_PLAINTEXT',
+      `the request would carry the ${what} over plain HTTP`,
+    );
+  }
+  if (binding.value !== '') return binding.value;
+  throw new SallyportError(
+    'SALLYPORT_CREDENTIAL_UNAVAILABLE',
+    `the ${what} cannot be had at present`,
+  );
+}
+
+function misused(host: string): SallyportError {
+  return new SallyportError(
+    'SALLYPORT_CREDENTIAL_MISUSED',
+    `a placeholder is sent to ${host}, where its secret does not go, or by another sandbox than its own`,
+  );
+}

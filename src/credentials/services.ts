@@ -1,0 +1,141 @@
+// The services that are known by name: where their credential goes, in which field, what stands for
+// it in the sandbox, and by which other ways a client could authenticate itself there.
+import type { InjectionPolicy, Placement, ServiceBinding } from './binding.ts';
+
+export type Service = {
+  /** Variables of the host that a value is imported from, the first that is set. */
+  readonly env: readonly string[];
+  /** Where the credential goes. */
+  readonly hosts: readonly string[];
+  readonly placements: readonly Placement[];
+  /** What the sandbox has in its variables instead. */
+  readonly sandboxEnv: Readonly<Record<string, string>>;
+  /** Every text that counts as the sentinel. */
+  readonly sentinels: readonly string[];
+  readonly authFields: readonly string[];
+  readonly authQuery: readonly string[];
+};
+
+const SENTINEL = 'proxy-managed';
+const GITHUB_SENTINEL = 'gho_sbxproxymanaged000000000000000000000'; // Tools check the form of a token.
+
+const bearer: Placement = { field: 'authorization', format: 'Bearer %s' };
+
+/** A service that takes a bearer token and nothing else. */
+function bearerService(env: string, ...hosts: string[]): Service {
+  return {
+    env: [env],
+    hosts,
+    placements: [bearer],
+    sandboxEnv: { [env]: SENTINEL },
+    sentinels: [SENTINEL],
+    authFields: ['authorization', 'x-api-key', 'api-key'],
+    authQuery: ['api_key', 'key'],
+  };
+}
+
+/** The names, hosts and fields are those of sbx, so that its kits and secrets mean the same here. */
+export const SERVICES: Readonly<Record<string, Service>> = {
+  anthropic: {
+    ...bearerService(
+      'ANTHROPIC_API_KEY',
+      'api.anthropic.com',
+      'console.anthropic.com',
+      'claude.ai',
+      'mcp-proxy.anthropic.com',
+    ),
+    placements: [{ field: 'x-api-key', format: '%s' }],
+    sentinels: [SENTINEL, 'sk-ant-oat01-proxy-managed', 'sk-ant-ort01-proxy-managed'],
+  },
+  cursor: {
+    ...bearerService(
+      'CURSOR_API_KEY',
+      'api2.cursor.sh',
+      'api3.cursor.sh',
+      'repo42.cursor.sh',
+      'cursor.com',
+    ),
+    sentinels: [SENTINEL, 'cursor-oat-proxy-managed', 'cursor-ort-proxy-managed'],
+  },
+  droid: bearerService('FACTORY_API_KEY', 'api.factory.ai', 'app.factory.ai', 'relay.factory.ai'),
+  github: {
+    ...bearerService(
+      'GH_TOKEN',
+      'api.github.com',
+      'github.com',
+      'raw.githubusercontent.com',
+      'gist.github.com',
+      'copilot.github.com',
+      'api.githubcopilot.com',
+    ),
+    env: ['GH_TOKEN', 'GITHUB_TOKEN'],
+    // git over https knows Basic alone.
+    placements: [
+      {
+        field: 'authorization',
+        format: 'Basic %s',
+        basicUsername: 'x-access-token',
+        hosts: ['github.com', 'gist.github.com'],
+      },
+      bearer,
+    ],
+    sandboxEnv: { GH_TOKEN: GITHUB_SENTINEL, GITHUB_TOKEN: GITHUB_SENTINEL },
+    sentinels: [SENTINEL, GITHUB_SENTINEL],
+    authQuery: ['access_token'],
+  },
+  google: {
+    ...bearerService(
+      'GEMINI_API_KEY',
+      'generativelanguage.googleapis.com',
+      'oauth2.googleapis.com',
+      'aiplatform.googleapis.com',
+      'vertexai.googleapis.com',
+    ),
+    env: ['GEMINI_API_KEY', 'GOOGLE_API_KEY'],
+    placements: [{ field: 'x-goog-api-key', format: '%s' }],
+    sandboxEnv: { GEMINI_API_KEY: SENTINEL, GOOGLE_API_KEY: SENTINEL },
+    authFields: ['authorization', 'x-goog-api-key', 'x-goog-iam-authorization-token'],
+    authQuery: ['key', 'access_token'],
+  },
+  groq: bearerService('GROQ_API_KEY', 'api.groq.com'),
+  mistral: bearerService('MISTRAL_API_KEY', 'api.mistral.ai'),
+  nebius: bearerService('NEBIUS_API_KEY', 'api.studio.nebius.com', 'api.tokenfactory.nebius.com'),
+  openai: {
+    ...bearerService(
+      'OPENAI_API_KEY',
+      'api.openai.com',
+      'openai.com',
+      'chatgpt.com',
+      'www.chatgpt.com',
+    ),
+    sentinels: [SENTINEL, 'oai-oat01-proxy-managed', 'oai-ort01-proxy-managed'],
+  },
+  openrouter: bearerService('OPENROUTER_API_KEY', 'openrouter.ai'),
+  xai: bearerService('XAI_API_KEY', 'api.x.ai'),
+};
+
+export type ServiceSecret = {
+  readonly id: string;
+  /** GLOBAL_SCOPE or a sandbox's number. */
+  readonly scope: number;
+  readonly value: string;
+  readonly policy: InjectionPolicy;
+  readonly plaintext: boolean;
+};
+
+/** @param name  a key of SERVICES */
+export function serviceBinding(name: string, given: ServiceSecret): ServiceBinding {
+  const service = Object.hasOwn(SERVICES, name) ? SERVICES[name] : undefined;
+  if (service === undefined) throw new TypeError(`no service is called ${name}`);
+  const { hosts, placements, sentinels, authFields, authQuery } = service;
+  return {
+    ...given,
+    kind: 'service',
+    service: name,
+    hosts,
+    placements,
+    sentinels,
+    authFields,
+    authQuery,
+  };
+}

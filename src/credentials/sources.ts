@@ -1,0 +1,143 @@
+// Secrets that a command of the user's gives out, such as `op read` or `gcloud auth print-access-token`.
+// What it writes is the value, so neither that nor what it says on stderr reaches a log or an error.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Clock } from '../base/clock.ts';
+import { SallyportError } from '../base/errors.ts';
+import {
+  SECRET_COMMAND_TIMEOUT_MS,
+  SECRET_ON_DEMAND_MS,
+  SECRET_VALUE_BYTES_MAX,
+} from '../base/limits.ts';
+import { faultOfValue } from './value.ts';
+
+/** As a refresh interval: fetched when it is used. */
+export const ON_DEMAND_MS = 0;
+
+export type SourceOptions = {
+  readonly command: string;
+  /** How long a value serves; ON_DEMAND_MS: for SECRET_ON_DEMAND_MS. */
+  readonly refreshMs: number;
+  readonly clock: Clock;
+  /** Ends the run that is under way; it fails. */
+  readonly signal: AbortSignal;
+};
+
+/** A command and the value it gave last. */
+export class CommandSource {
+  readonly #options: SourceOptions;
+  #value: string | null = null;
+  #fetchedMs = 0;
+  #running: Promise<string> | null = null;
+
+  constructor(options: SourceOptions) {
+    this.#options = options;
+  }
+
+  /** The value as it was last, however old; null before the first. */
+  get last(): string | null {
+    return this.#value;
+  }
+
+  /** @returns a value that is still fresh, or another. @throws what `fetch` throws */
+  async value(): Promise<string> {
+    const { clock, refreshMs } = this.#options;
+    const freshMs = refreshMs === ON_DEMAND_MS ? SECRET_ON_DEMAND_MS : refreshMs;
+    const fresh = clock.monotonicMs() - this.#fetchedMs < freshMs;
+    return this.#value !== null && fresh ? this.#value : this.fetch();
+  }
+
+  /**
+   * Runs the command, or waits for the run that is under way.
+   *
+   * @throws SALLYPORT_CREDENTIAL_UNAVAILABLE; the value it gave before stays.
+   */
+  fetch(): Promise<string> {
+    this.#running ??= this.#run().finally(() => {
+      this.#running = null;
+    });
+    return this.#running;
+  }
+
+  async #run(): Promise<string> {
+    const { command, clock, signal } = this.#options;
+    const value = await outputOf(command, { signal });
+    this.#value = value;
+    this.#fetchedMs = clock.monotonicMs();
+    return value;
+  }
+}
+
+type RunOptions = { readonly signal?: AbortSignal; readonly timeoutMs?: number };
+
+/**
+ * Runs a command line of the user's with /bin/sh, in an empty folder of its own.
+ *
+ * @returns what it writes on stdout, without one line end at the end.
+ * @throws SALLYPORT_CREDENTIAL_UNAVAILABLE when it fails, takes longer than SECRET_COMMAND_TIMEOUT_MS,
+ *   or writes what can be no secret.
+ */
+export async function outputOf(command: string, options: RunOptions = {}): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'sallyport-secret-'));
+  try {
+    const child = spawn('/bin/sh', ['-c', command], {
+      cwd: folder,
+      detached: true, // A process group: what the shell has started ends with it.
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    const text = await untilEnd(child, options);
+    const value = text.replace(/\r?\n$/, '');
+    const fault = faultOfValue(value);
+    if (fault !== null) throw unavailable(`wrote no secret: ${fault}`);
+    return value;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** @returns what it wrote on stdout, once it has ended with 0. */
+function untilEnd(
+  child: ChildProcess,
+  { signal, timeoutMs = SECRET_COMMAND_TIMEOUT_MS }: RunOptions,
+): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const giveUp = (why: string): void => {
+    reject(unavailable(why));
+    kill(child);
+  };
+  const onAbort = (): void => giveUp('was stopped');
+  const timer = setTimeout(() => giveUp(`took more than ${timeoutMs} ms`), timeoutMs);
+  if (signal?.aborted) onAbort();
+  signal?.addEventListener('abort', onAbort);
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  child.stdout?.on('data', (piece: Buffer) => {
+    pieces.push(piece);
+    bytes += piece.length;
+    if (bytes > SECRET_VALUE_BYTES_MAX) giveUp(`wrote more than ${SECRET_VALUE_BYTES_MAX} bytes`);
+  });
+  child.on('error', () => reject(unavailable('could not be started')));
+  child.on('close', (code, how) => {
+    if (code === 0) resolve(Buffer.concat(pieces).toString());
+    else reject(unavailable(`ended with ${code ?? how}`));
+  });
+  return promise.finally(() => {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', onAbort);
+  });
+}
+
+function kill(child: ChildProcess): void {
+  child.stdout?.destroy(); // One that left the group may hold it open for ever.
+  try {
+    if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+  } catch {
+    // It has just ended by itself.
+  }
+}
+
+function unavailable(why: string): SallyportError {
+  return new SallyportError('SALLYPORT_CREDENTIAL_UNAVAILABLE', `the command of the secret ${why}`);
+}
