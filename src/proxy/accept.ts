@@ -5,36 +5,36 @@ import { Readable } from 'node:stream';
 import { SallyportError } from '../base/errors.ts';
 import { HEAD_BYTES_MAX } from '../base/limits.ts';
 import { BodyDecoder } from './body.ts';
+import type { Client, Inside, Serve } from './exchange.ts';
 import { parseRequestHead, type RequestHead } from './head.ts';
 import type { Origin } from './identify.ts';
 import { Reply } from './reply.ts';
 import type { Tick } from './tunnel.ts';
 
-/** A request whose head is complete, with what its exchange needs of the connection. */
-export type Received = {
-  readonly connection: Connection;
-  readonly head: RequestHead;
-  /** All of it when it came with the head, else a stream; null when there is none. */
-  readonly content: Buffer | Readable | null;
-  readonly reply: Reply;
-};
-
-/** The pipeline, as a connection sees it. Must not reject. */
-export type Serve = {
-  request(received: Received): Promise<void>;
-  /** A head that cannot be read; answered, recorded, and the connection ends. */
-  malformed(connection: Connection, reply: Reply, error: SallyportError): Promise<void>;
-};
-
 /** idle: between requests. head: a request has begun. exchange: it is served. tunnel: bytes pass. */
 export type Phase = 'idle' | 'head' | 'exchange' | 'tunnel';
+
+/** What a worker needs of a connection to end it in time, whichever protocol it speaks. */
+export type Held = {
+  readonly socket: Socket;
+  readonly origin: Origin;
+  readonly phase: Phase;
+  readonly sinceMs: number;
+  readonly draining: boolean;
+  /** Finish what is under way, then close. */
+  drain(): void;
+  /** Silent for too long. */
+  expire(): void;
+};
 
 const NOTHING = Buffer.alloc(0);
 const PENDING_BYTES_MIN = 2_048;
 
-export class Connection {
+export class Connection implements Client, Held {
   readonly socket: Socket;
   readonly origin: Origin;
+  readonly inside: Inside | null;
+  readonly http2 = false;
   phase: Phase = 'idle';
   /** When the phase began, or a byte last passed in it; for the sweep of idle connections. */
   sinceMs: number;
@@ -55,9 +55,17 @@ export class Connection {
   /** Content bytes of the present request that have come, without their framing. */
   contentBytes = 0;
 
-  constructor(socket: Socket, origin: Origin, serve: Serve, tick: Tick) {
+  /** @param inside  the tunnel that this connection runs in; null on the proxy's own port. */
+  constructor(
+    socket: Socket,
+    origin: Origin,
+    serve: Serve,
+    tick: Tick,
+    inside: Inside | null = null,
+  ) {
     this.socket = socket;
     this.origin = origin;
+    this.inside = inside;
     this.#serve = serve;
     this.#tick = tick;
     this.sinceMs = tick.nowMs;
@@ -72,19 +80,31 @@ export class Connection {
     this.socket.resume();
   }
 
-  /**
-   * Hands the socket over to a tunnel.
-   *
-   * @returns the bytes that came behind the head; they belong to the tunnel.
-   */
-  release(): Buffer {
+  get gone(): boolean {
+    return this.socket.destroyed;
+  }
+
+  touch(): void {
+    this.sinceMs = this.#tick.nowMs;
+  }
+
+  onceDrained(callback: () => void): void {
+    this.socket.once('drain', callback);
+  }
+
+  destroy(): void {
+    this.socket.destroy();
+  }
+
+  takeOver(): { transport: Socket; early: Buffer } {
     this.phase = 'tunnel';
     this.#reply = null;
+    this.onGone = null;
     this.socket.off('data', this.#onData);
     this.socket.off('end', this.#onEnd);
-    const head = this.#pending;
+    const early = this.#pending;
     this.#pending = NOTHING;
-    return head;
+    return { transport: this.socket, early };
   }
 
   /** Silent for too long: a head that began is answered 408, anything else just ends. */
@@ -189,7 +209,7 @@ export class Connection {
     const keepAlive = head.keepAlive && !this.draining;
     const reply = new Reply(this.socket, { method: head.method, version: head.version, keepAlive });
     this.#reply = reply;
-    void this.#run(this.#serve.request({ connection: this, head, content, reply }), reply);
+    void this.#run(this.#serve.request({ client: this, head, content, reply }), reply);
   }
 
   #beginContent(head: RequestHead, rest: Buffer): Buffer | Readable | null {

@@ -1,9 +1,12 @@
 // The words that one exchange is told in: what was asked, by whom, and what became of it. Types
 // only; each phase of pipeline.ts takes one of these and returns a narrower one.
-import type { Code } from '../base/errors.ts';
+import type { Duplex, Readable } from 'node:stream';
+import type { Code, SallyportError } from '../base/errors.ts';
 import type { Address } from '../policy/address.ts';
 import type { Verdict } from '../policy/decision.ts';
 import type { Host } from '../policy/host.ts';
+import type { RequestHead } from './head.ts';
+import type { Origin } from './identify.ts';
 
 /** How the request reached the proxy. Later: transparent, socks. */
 export type Ingress = 'forward' | 'connect';
@@ -20,6 +23,82 @@ export type Target = {
   readonly method: string;
   /** RFC 9112 section 3.2 path and query as they go upstream, or '' for CONNECT. */
   readonly path: string;
+};
+
+/** The intercepted tunnel that a request came through: what CONNECT named, and whose it is. */
+export type Inside = {
+  readonly host: Host | Address;
+  readonly port: number;
+  /** Judged anew for each request; the name is looked up again, since a sandbox may be removed. */
+  readonly sandbox: string;
+};
+
+/** The client's side of one exchange, whichever protocol it speaks. */
+export type Client = {
+  readonly origin: Origin;
+  /** null on the proxy's own port. */
+  readonly inside: Inside | null;
+  /** Whether it speaks HTTP/2; else HTTP/1. */
+  readonly http2: boolean;
+  /** Called once when the client goes away during the exchange. */
+  onGone: (() => void) | null;
+  readonly gone: boolean;
+  /** Whether the request's content has been read to its end. */
+  readonly contentDone: boolean;
+  /** Content bytes of the request that have come, without their framing. */
+  readonly contentBytes: number;
+  /** A byte has passed; it is not idle. */
+  touch(): void;
+  /** Calls back when the client has taken what was written to it. */
+  onceDrained(callback: () => void): void;
+  /** Ends it without an answer. */
+  destroy(): void;
+  /** Hands the transport over to a tunnel, with the bytes that came behind the head. */
+  takeOver(): { readonly transport: Duplex; readonly early: Buffer };
+};
+
+/** A request whose head is complete, with what its exchange needs. */
+export type Received = {
+  readonly client: Client;
+  readonly head: RequestHead;
+  /** All of it when it came with the head, else a stream; null when there is none. */
+  readonly content: Buffer | Readable | null;
+  readonly reply: Answer;
+};
+
+/** The pipeline, as those see it who bring requests. Must not reject. */
+export type Serve = {
+  request(received: Received): Promise<void>;
+  /** A head that cannot be read; answered, recorded, and the connection ends. */
+  malformed(client: Client, reply: Answer, error: SallyportError): Promise<void>;
+};
+
+/** The answer of one exchange on its way to the client: interim responses, head, content, trailers. */
+export type Answer = {
+  /** Status of the final response; 0 until it has begun. */
+  status: number;
+  readonly started: boolean;
+  /** Content bytes written. */
+  readonly bytes: number;
+  /** Whether the connection ends with this answer. */
+  closes: boolean;
+  /** An interim response (RFC 9110 section 15.2). @param fields  lines, each with CRLF */
+  interim(status: number, fields: string): void;
+  /**
+   * Begins the final response.
+   *
+   * @param fields         serialised field lines, each with CRLF, without framing fields.
+   * @param contentLength  octets to come, or null when unknown.
+   */
+  start(status: number, reason: string, fields: string, contentLength: number | null): void;
+  /** @returns false when the client is slower than the source; wait for onceDrained. */
+  data(chunk: Buffer): boolean;
+  /** Ends the response. @returns false when content is missing */
+  end(trailers: string): boolean;
+  /** Ends it so that the client sees the answer is not whole. */
+  cut(): void;
+  /** Says yes to an upgrade (RFC 9110 section 7.8); bytes pass blind from here on. @param fields  lines, with Upgrade */
+  switchProtocols(fields: string): void;
 };
 
 /** Who is asking. `scope` is what the matcher knows the sandbox by. */
@@ -52,6 +131,8 @@ export type Outcome = {
   readonly reason: string | null;
   /** The code of base/errors.ts that the client or the log was given; null when all went well. */
   readonly code: Code | 'SALLYPORT_INTERRUPTED' | 'SALLYPORT_CLIENT_CLOSED' | null;
+  /** Ids of the secrets that were injected, comma list; null when none was. */
+  readonly injected: string | null;
   /** Status sent to the client; 0 when none was. */
   readonly status: number;
   /** Content bytes from the client, and to it. */
@@ -76,6 +157,10 @@ export type ProxySettings = {
   readonly addressGuard: 'strict' | 'docker';
   readonly via: boolean;
   readonly forwardedFor: boolean;
+  /** Where a refused CONNECT is told: by its status, or inside TLS by those who trust our authority. */
+  readonly deny: 'inside' | 'connect';
+  /** Never intercepted, whatever is bound to it: the client pins a certificate, or shows one. */
+  readonly isBypassed: (host: Host | Address, port: number) => boolean;
   /** Whether this address and port is the proxy's own or the control API's. */
   readonly isOwn: (address: Address, port: number) => boolean;
 };

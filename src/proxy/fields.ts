@@ -6,7 +6,7 @@ import type { Address } from '../policy/address.ts';
 import type { Host } from '../policy/host.ts';
 import { Facts } from './facts.ts';
 import type { RequestHead } from './head.ts';
-import { isToken, VALUE } from './syntax.ts';
+import { isToken, isValue } from './syntax.ts';
 
 /** How the proxy names itself in Via (RFC 9110 section 7.6.3): a pseudonym, no host or version. */
 export const VIA_PSEUDONYM = 'sallyport';
@@ -16,6 +16,8 @@ export type ForwardOptions = {
   readonly via: boolean;
   /** Client address to add to X-Forwarded-For; null adds nothing. */
   readonly forwardedFor: string | null;
+  /** Port that Host does not name: the scheme's own. */
+  readonly defaultPort: number;
 };
 
 /** The fields of a response as the client gets them, without what frames them. */
@@ -228,11 +230,4 @@ function responseFacts(fields: readonly string[]): Facts {
     if (!(error instanceof SallyportError)) throw error;
     throw new SallyportError(malformed, error.message, { cause: error });
   }
-}
-
-function isValue(text: string): boolean {
-  for (let i = 0; i < text.length; i++) {
-    if (VALUE[text.charCodeAt(i)] !== 1) return false;
-  }
-  return true;
 }

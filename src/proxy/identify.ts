@@ -60,6 +60,13 @@ export class Registry {
     throw new SallyportError('SALLYPORT_SANDBOX_UNKNOWN', 'the proxy does not know this client');
   }
 
+  /** The sandbox of a tunnel that was opened before. @throws SALLYPORT_SANDBOX_UNKNOWN when it is gone */
+  named(name: string): Sandbox {
+    const known = this.#byName.get(name);
+    if (known !== undefined) return known.sandbox;
+    throw new SallyportError('SALLYPORT_SANDBOX_UNKNOWN', 'this sandbox is gone');
+  }
+
   /** RFC 7617: Basic, `name:token` in base64. The name is a key of a Map, never part of a query. */
   #byToken(authorization: string): Sandbox {
     const encoded = /^basic ([\w+/=-]{1,512})$/i.exec(authorization)?.[1];

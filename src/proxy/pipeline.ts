@@ -1,59 +1,88 @@
 // One request's life, top to bottom: accept -> identify -> decide -> route -> relay; any failure is
 // answered by respond, and every end is recorded. Read this file and you have read the product.
-import type { Socket } from 'node:net';
+// A CONNECT that is intercepted brings its requests back here, one by one.
+import { Socket } from 'node:net';
 import { Readable } from 'node:stream';
+import type { SecureContext } from 'node:tls';
 import { SallyportError } from '../base/errors.ts';
-import type { Connection, Received, Serve } from './accept.ts';
+import type { Credentials } from '../credentials/inject.ts';
+import type { Held } from './accept.ts';
 import { type Deciders, decide, type Permit } from './decide.ts';
-import type { Ingress, ProxySettings, Sandbox, Target } from './exchange.ts';
+import type {
+  Answer,
+  Client,
+  Ingress,
+  ProxySettings,
+  Received,
+  Sandbox,
+  Serve,
+  Target,
+} from './exchange.ts';
 import { forwardRequestFields } from './fields.ts';
 import type { Registry } from './identify.ts';
+import { intercept } from './intercept.ts';
 import { ReadBuffer } from './read-buffer.ts';
 import type { Entry, Recorder } from './record.ts';
 import { BAD_HEAD_HOST } from './record.ts';
 import { clientClosed, relay } from './relay.ts';
-import type { Reply } from './reply.ts';
-import { refuse } from './respond.ts';
-import { dial, type Upstreams } from './route.ts';
-import { parseRequestTarget } from './target.ts';
+import { isPolicyRefusal, refuse } from './respond.ts';
+import { dial } from './route.ts';
+import { parseInnerTarget, parseRequestTarget } from './target.ts';
 import { type Passage, splice, type Tick } from './tunnel.ts';
+import type { Upstreams } from './upstreams.ts';
 import { explain, welcome } from './welcome.ts';
 
 /** Everything the proxy works with; workers/serve.ts builds it once. */
 export type Services = Deciders & {
   /** Read anew for each request: the daemon replaces them while traffic flows. */
-  readonly current: { registry: Registry; settings: ProxySettings };
+  readonly current: Current;
   readonly recorder: Recorder;
   readonly upstreams: Upstreams;
   readonly tick: Tick;
+  /** The worker ends connections inside tunnels, too, when they idle or it drains. */
+  readonly hold: (connection: Held) => void;
   /** A defect of our own, for the daemon's log. */
   readonly report: (error: unknown) => void;
+};
+
+export type Current = {
+  registry: Registry;
+  settings: ProxySettings;
+  credentials: Credentials;
+  /** TLS in the name of a host, under the proxy's authority. */
+  contextFor: (host: string) => SecureContext;
 };
 
 const TUNNEL_READY = 'HTTP/1.1 200 Connection established\r\n\r\n';
 
 /** @returns the pipeline that connections hand their requests to. */
 export function createPipeline(services: Services): Serve {
-  return {
-    request: (received) => serve(received, services),
-    malformed: (connection, reply, error) => answerMalformed(connection, reply, error, services),
+  const pipeline: Serve = {
+    request: (received) => serve(received, services, pipeline),
+    malformed: (client, reply, error) => answerMalformed(client, reply, error, services),
   };
+  return pipeline;
 }
 
-async function serve(received: Received, services: Services): Promise<void> {
+async function serve(received: Received, services: Services, pipeline: Serve): Promise<void> {
   const asked = targetOf(received);
   const { ingress, target } = asked;
   const opened = services.recorder.open(ingress, target);
   const entry = opened instanceof Promise ? await opened : opened;
   const passage: Passage = { up: 0, down: 0, lastMs: 0 };
+  const { inside } = received.client;
+  if (inside !== null) entry.inside(inside.sandbox);
   try {
     if (asked.error !== null) throw asked.error;
     const sandbox = identify(received, entry, services);
-    const judged = decide(sandbox, target, entry, services);
+    const judged = permitOf(sandbox, asked, entry, services);
     const permit = judged instanceof Promise ? await judged : judged;
     entry.draft.decide_ms = entry.elapsedMs();
-    if (ingress === 'connect') await tunnel(permit, received, entry, passage, services);
-    else await forward(permit, received, entry, passage, services);
+    const isConnect = received.head.method === 'CONNECT';
+    const exchange: Exchange = { sandbox, target, received, entry, passage, services };
+    if (!isConnect && permit !== null) await forward(permit, exchange);
+    else if (permit === null || isIntercepted(exchange)) await speak(exchange, pipeline);
+    else await tunnel(permit, exchange);
   } catch (error) {
     fail(received, entry, error, services);
   } finally {
@@ -63,42 +92,114 @@ async function serve(received: Received, services: Services): Promise<void> {
 
 type Asked = { ingress: Ingress; target: Target; error: SallyportError | null };
 
+type Exchange = {
+  readonly sandbox: Sandbox;
+  readonly target: Target;
+  readonly received: Received;
+  readonly entry: Entry;
+  readonly passage: Passage;
+  readonly services: Services;
+};
+
 /** A target that cannot be read still makes a record, under the words that the client used. */
-function targetOf({ head, reply }: Received): Asked {
-  const ingress = head.method === 'CONNECT' ? 'connect' : 'forward';
+function targetOf({ client, head, reply }: Received): Asked {
+  const { inside } = client;
+  const ingress = inside !== null || head.method === 'CONNECT' ? 'connect' : 'forward';
   try {
-    const { host, port, path } = parseRequestTarget(head);
+    const parsed = inside === null ? parseRequestTarget(head) : parseInnerTarget(head, inside);
+    const { host, port, path } = parsed;
     return { ingress, target: { host, port, method: head.method, path }, error: null };
   } catch (error) {
     reply.closes = true;
     const known = error instanceof SallyportError ? error : internal(error);
-    const target = { ...BAD_HEAD_HOST, method: head.method, path: '' };
+    const { host, port } = inside ?? BAD_HEAD_HOST;
+    const target = { host, port, method: head.method, path: '' };
     return { ingress, target, error: known };
   }
 }
 
-function identify(received: Received, entry: Entry, services: Services): Sandbox {
-  const { connection, head } = received;
-  const sandbox = services.current.registry.identify(connection.origin, head.proxyAuthorization);
+function identify({ client, head }: Received, entry: Entry, services: Services): Sandbox {
+  const { registry } = services.current;
+  const { inside, origin } = client;
+  const sandbox =
+    inside === null
+      ? registry.identify(origin, head.proxyAuthorization)
+      : registry.named(inside.sandbox);
   entry.identified(sandbox.name);
   return sandbox;
 }
 
-async function forward(
-  permit: Permit,
-  received: Received,
+/** @returns null for a CONNECT that is refused, where the refusal is to be read inside the tunnel. */
+function permitOf(
+  sandbox: Sandbox,
+  { target }: Asked,
   entry: Entry,
-  passage: Passage,
   services: Services,
-): Promise<void> {
-  const { settings } = services.current;
+): Permit | Promise<Permit | null> | null {
+  if (target.method !== 'CONNECT' || services.current.settings.deny === 'connect') {
+    return decide(sandbox, target, entry, services);
+  }
+  const refused = (error: unknown): null => {
+    if (error instanceof SallyportError && isPolicyRefusal(error.code)) return null;
+    throw error;
+  };
+  try {
+    const judged = decide(sandbox, target, entry, services);
+    return judged instanceof Promise ? judged.catch(refused) : judged;
+  } catch (error) {
+    return refused(error);
+  }
+}
+
+/** Whether the proxy must speak inside: a credential is bound to the destination. */
+function isIntercepted({ sandbox, target, services }: Exchange): boolean {
+  const { credentials, settings } = services.current;
+  if (credentials.boundTo(sandbox.scope, target.host, target.port).length === 0) return false;
+  return !settings.isBypassed(target.host, target.port);
+}
+
+/** CONNECT, intercepted: TLS ends here, and the requests inside are served one by one. */
+async function speak(exchange: Exchange, pipeline: Serve): Promise<void> {
+  const { sandbox, target, received, entry, services } = exchange;
+  const { client, reply } = received;
+  if (client.gone) throw clientClosed(); // Went away while a name was resolved.
+  entry.draft.mode = 'forward';
+  reply.status = 200;
+  const { transport, early } = client.takeOver();
+  const socket = socketOf(transport);
+  socket.write(TUNNEL_READY, 'latin1');
+  const inside = { host: target.host, port: target.port, sandbox: sandbox.name };
+  const { current, hold, tick } = services;
+  const interceptor = { contextFor: current.contextFor, hold, tick, serve: pipeline };
+  await intercept(socket, early, client.origin, inside, interceptor);
+}
+
+/** A request for one resource; inside a tunnel over TLS, and with the credential that is bound to it. */
+async function forward(permit: Permit, exchange: Exchange): Promise<void> {
+  const { sandbox, received, entry, passage, services } = exchange;
+  const { client, head } = received;
+  const { settings, credentials } = services.current;
   refuseUnsendable(received, permit);
-  const fields = forwardRequestFields(received.head, permit.target, {
+  const { host, port } = permit.target;
+  const secure = client.inside !== null;
+  const sent = forwardRequestFields(head, permit.target, {
     via: settings.via,
-    forwardedFor: settings.forwardedFor ? received.connection.origin.remoteAddress : null,
+    forwardedFor: settings.forwardedFor ? client.origin.remoteAddress : null,
+    defaultPort: secure ? 443 : 80,
   });
+  const { fields, path, injected } = credentials.apply({
+    scope: sandbox.scope,
+    host,
+    port,
+    secure,
+    fields: sent,
+    path: permit.target.path,
+  });
+  if (injected.length > 0) entry.draft.injected = injected.join();
   const { upstreams, tick } = services;
-  await relay({ permit, received, fields, upstreams, entry, tick, passage, via: settings.via });
+  const over = !secure ? 'tcp' : client.http2 ? 'tls-http2' : 'tls';
+  const { via } = settings;
+  await relay({ permit, received, fields, path, over, upstreams, entry, tick, passage, via });
 }
 
 /** What can be seen to fail already is not begun upstream. */
@@ -112,28 +213,29 @@ function refuseUnsendable({ content }: Received, { target }: Permit): void {
   }
 }
 
-async function tunnel(
-  permit: Permit,
-  received: Received,
-  entry: Entry,
-  passage: Passage,
-  services: Services,
-): Promise<void> {
-  const { connection, reply } = received;
-  const { socket } = connection;
-  if (socket.destroyed) throw clientClosed(); // Went away while a name was resolved.
+async function tunnel(permit: Permit, exchange: Exchange): Promise<void> {
+  const { received, entry, passage, services } = exchange;
+  const { client, reply } = received;
+  if (client.gone) throw clientClosed(); // Went away while a name was resolved.
   const download = new ReadBuffer();
   const dialling = dial(permit, download.onread);
-  connection.onGone = dialling.cancel;
+  client.onGone = dialling.cancel;
   const upstream = await dialling.connected;
-  connection.onGone = null;
+  client.onGone = null;
   entry.draft.connect_ms = entry.elapsedMs();
   entry.draft.address = dialledOf(permit, upstream);
   reply.status = 200;
-  const early = connection.release();
+  const { transport, early } = client.takeOver();
+  const socket = socketOf(transport);
   socket.write(TUNNEL_READY, 'latin1');
   const failure = await splice(socket, upstream, download, early, passage, services.tick);
   if (failure !== null) entry.draft.reason = `the tunnel broke: ${codeOf(failure)}`;
+}
+
+/** CONNECT comes on connections of HTTP/1.1 alone; http2-head.ts and target.ts see to that. */
+function socketOf(transport: unknown): Socket {
+  if (transport instanceof Socket) return transport;
+  throw internal(new Error('CONNECT on something that is no socket'));
 }
 
 /** With one address there is nothing to ask the kernel for. */
@@ -143,11 +245,12 @@ function dialledOf({ addresses }: Permit, upstream: Socket): string | null {
 
 /** Turns a failure into an answer, when one can still be given. */
 function fail(received: Received, entry: Entry, error: unknown, services: Services): void {
-  const { reply, connection, head } = received;
-  if (connection.socket.destroyed || isClientClosed(error)) {
+  const { reply, client, head } = received;
+  const isTunnel = head.method === 'CONNECT' && reply.started; // Closed, then, by whoever failed.
+  if ((client.gone && !isTunnel) || isClientClosed(error)) {
     entry.draft.code = 'SALLYPORT_CLIENT_CLOSED';
     entry.draft.reason ??= 'the client closed the connection';
-    connection.socket.destroy();
+    client.destroy();
     return;
   }
   const known = error instanceof SallyportError ? error : internal(error);
@@ -155,33 +258,38 @@ function fail(received: Received, entry: Entry, error: unknown, services: Servic
   if (known.code === 'SALLYPORT_NOT_AN_ORIGIN' && welcome(reply, head)) return;
   entry.draft.code = known.code;
   entry.draft.reason ??= known.message;
+  if (!isTunnel) answer(received, known, entry);
+}
+
+function answer({ reply, client, head }: Received, error: SallyportError, entry: Entry): void {
   if (reply.started) {
     reply.cut();
     return;
   }
-  if (head.method === 'CONNECT' || !connection.contentDone) reply.closes = true;
-  if (known.code === 'SALLYPORT_NOT_AN_ORIGIN') explain(reply, known);
-  else refuse(reply, known, entry.draft, fieldOf(head.fields, 'accept'));
+  if (head.method === 'CONNECT' || !client.contentDone) reply.closes = true;
+  if (error.code === 'SALLYPORT_NOT_AN_ORIGIN') explain(reply, error);
+  else refuse(reply, error, entry.draft, fieldOf(head.fields, 'accept'));
 }
 
-function finish({ reply, connection }: Received, entry: Entry, passage: Passage): void {
+function finish({ reply, client }: Received, entry: Entry, passage: Passage): void {
   entry.draft.status = reply.status;
   entry.draft.bytes_down = reply.bytes + passage.down;
-  entry.draft.bytes_up = connection.contentBytes + passage.up;
+  entry.draft.bytes_up = client.contentBytes + passage.up;
   entry.close();
 }
 
 async function answerMalformed(
-  connection: Connection,
-  reply: Reply,
+  client: Client,
+  reply: Answer,
   error: SallyportError,
   { recorder }: Services,
 ): Promise<void> {
-  const named = { ...BAD_HEAD_HOST, method: '' };
-  const entry = await recorder.open('forward', named);
+  const named = { ...(client.inside ?? BAD_HEAD_HOST), method: '' };
+  const entry = await recorder.open(client.inside === null ? 'forward' : 'connect', named);
+  if (client.inside !== null) entry.inside(client.inside.sandbox);
   entry.draft.code = error.code;
   entry.draft.reason = error.message;
-  if (!connection.socket.destroyed) refuse(reply, error, entry.draft, null);
+  if (!client.gone) refuse(reply, error, entry.draft, null);
   entry.draft.status = reply.status;
   entry.close();
 }

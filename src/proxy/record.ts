@@ -35,6 +35,7 @@ export class Entry {
       source: null,
       reason: null,
       code: null,
+      injected: null,
       status: 0,
       bytes_up: 0,
       bytes_down: 0,
@@ -48,6 +49,12 @@ export class Entry {
   identified(sandbox: string): void {
     this.draft.sandbox = sandbox;
     this.#recorder.slots.name(this.draft.slot, sandbox);
+  }
+
+  /** The exchange runs in an intercepted tunnel, whose sandbox is known. */
+  inside(sandbox: string): void {
+    this.identified(sandbox);
+    this.draft.mode = 'forward';
   }
 
   judged(verdict: Verdict, reason: string | null): void {

@@ -1,15 +1,15 @@
 // Phase 5 of 5 for plain HTTP: one request upstream, one response back, streamed both ways at the
 // slower side's pace. Nothing is buffered beyond what the sockets hold.
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
 import { type Code, SallyportError } from '../base/errors.ts';
 import { formatHostPort } from '../policy/resource.ts';
-import type { Received } from './accept.ts';
 import type { Permit } from './decide.ts';
+import type { Received } from './exchange.ts';
 import { forwardResponseFields, forwardTrailers } from './fields.ts';
 import type { Entry } from './record.ts';
-import type { Upstream, Upstreams } from './route.ts';
-import { type Passage, splice, type Tick } from './tunnel.ts';
+import { bridge, type Passage, splice, type Tick } from './tunnel.ts';
+import type { Upstream, Upstreams } from './upstreams.ts';
 
 /** RFC 9110 section 9.2.2; only these are sent again when a kept connection turns out closed. */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
@@ -19,6 +19,10 @@ export type Relayed = {
   readonly received: Received;
   /** Request fields as they go upstream, flat. */
   readonly fields: string[];
+  /** Path and query as they go upstream. */
+  readonly path: string;
+  /** Which way: without TLS for plain HTTP, else over TLS, with HTTP/2 where both sides speak it. */
+  readonly over: 'tcp' | 'tls' | 'tls-http2';
   readonly upstreams: Upstreams;
   readonly entry: Entry;
   readonly tick: Tick;
@@ -46,15 +50,15 @@ export async function relay(work: Relayed): Promise<void> {
   }
 }
 
-function attempt(work: Relayed): Promise<void> {
-  const { received, permit, fields, entry } = work;
+async function attempt(work: Relayed): Promise<void> {
+  const { received, permit, fields, path, entry } = work;
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   // Asked for anew by each attempt: the connection that failed may have been its pool's last.
-  const upstream = work.upstreams.towards(permit);
+  const upstream = work.over === 'tcp' ? work.upstreams.towards(permit) : await secure(work);
   entry.draft.address = upstream.address;
-  upstream.pool.dispatch(
+  upstream.dispatcher.dispatch(
     {
-      path: permit.target.path,
+      path,
       method: permit.target.method as Dispatcher.HttpMethod,
       headers: fields,
       body: received.content,
@@ -63,6 +67,11 @@ function attempt(work: Relayed): Promise<void> {
     new Handler(work, upstream, resolve, reject),
   );
   return promise;
+}
+
+/** An upgrade is asked for in HTTP/1.1, whatever the client speaks. */
+function secure({ upstreams, permit, over, received }: Relayed): Promise<Upstream> {
+  return upstreams.secureTowards(permit, over === 'tls-http2' && received.head.upgrade === null);
 }
 
 /** undici's view of the exchange, turned into the client's. */
@@ -88,17 +97,17 @@ class Handler implements Dispatcher.DispatchHandler {
   /** The connection stands, and the request is about to be written. */
   onRequestStart(controller: Dispatcher.DispatchController): void {
     const { received, entry } = this.#work;
-    const { connection, reply, head } = received;
+    const { client, reply, head } = received;
     const gone = (): void => controller.abort(clientClosed());
-    if (connection.socket.destroyed) {
+    if (client.gone) {
       gone();
       return;
     }
-    connection.onGone = gone;
+    client.onGone = gone;
     entry.draft.connect_ms = entry.elapsedMs();
     entry.draft.address = this.#upstream.address;
     // Only now is there somebody to take the content (RFC 9110 section 10.1.1).
-    if (head.expectContinue && !connection.contentDone) reply.interim(100, '');
+    if (head.expectContinue && !client.contentDone) reply.interim(100, '');
   }
 
   onResponseStart(
@@ -107,7 +116,7 @@ class Handler implements Dispatcher.DispatchHandler {
     _: unknown,
     reason = '',
   ): void {
-    const { reply, connection } = this.#work.received;
+    const { reply, client } = this.#work.received;
     const { text, contentLength } = forwardResponseFields(
       rawOf(controller.rawHeaders),
       this.#work.via ? '1.1' : null,
@@ -116,19 +125,19 @@ class Handler implements Dispatcher.DispatchHandler {
       reply.interim(status, text);
       return;
     }
-    if (!connection.contentDone) reply.closes = true; // Early answer: the rest of the content has no reader.
+    if (!client.contentDone) reply.closes = true; // Early answer: the rest of the content has no reader.
     reply.start(status, reason, text, contentLength);
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    const { reply, connection } = this.#work.received;
-    connection.sinceMs = this.#work.tick.nowMs;
+    const { reply, client } = this.#work.received;
+    client.touch();
     if (reply.data(chunk) || this.#waiting) return;
     this.#waiting = true;
     controller.pause();
-    connection.socket.once('drain', () => {
+    client.onceDrained(() => {
       this.#waiting = false;
-      connection.sinceMs = this.#work.tick.nowMs;
+      client.touch();
       controller.resume();
     });
   }
@@ -147,22 +156,27 @@ class Handler implements Dispatcher.DispatchHandler {
   /** 101: from here on both sides speak something else, and only now may bytes pass blind. */
   onRequestUpgrade(
     controller: Dispatcher.DispatchController,
-    status: number,
-    _: unknown,
+    _status: number,
+    _headers: unknown,
     socket: Socket,
   ): void {
     const { received, passage, tick } = this.#work;
-    const { reply, connection } = received;
+    const { reply, client } = received;
     const raw = rawOf(controller.rawHeaders);
     const { text } = forwardResponseFields(raw, this.#work.via ? '1.1' : null);
-    reply.status = status;
-    connection.onGone = null;
-    const early = connection.release();
-    connection.socket.write(
-      `HTTP/1.1 101 Switching Protocols\r\n${text}Connection: Upgrade\r\n${upgradeField(raw)}\r\n`,
-      'latin1',
-    );
-    void splice(connection.socket, socket, null, early, passage, tick).then(this.#resolve);
+    try {
+      reply.switchProtocols(`${text}Connection: Upgrade\r\n${upgradeField(raw)}`);
+    } catch (error) {
+      socket.destroy();
+      this.#reject(error as Error);
+      return;
+    }
+    const { transport, early } = client.takeOver();
+    const joined =
+      transport instanceof Socket
+        ? splice(transport, socket, null, early, passage, tick)
+        : bridge(transport, socket, passage, tick);
+    void joined.then(() => this.#resolve());
   }
 }
 

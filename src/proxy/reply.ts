@@ -3,6 +3,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import { CHUNK_TAIL, chunkEnd, chunkHead } from './body.ts';
+import type { Answer } from './exchange.ts';
 import { reset } from './reset.ts';
 
 /** What of the request shapes the answer. */
@@ -22,7 +23,7 @@ const COALESCE_BYTES_MAX = 16_384; // Up to here one write of head and content b
 const PHRASE = /^[\t\x20-\x7e]*$/;
 
 /** One answer, from interim responses to the last byte. */
-export class Reply {
+export class Reply implements Answer {
   readonly #socket: Socket;
   readonly #asked: Asked;
   #head: string | null = null;
@@ -46,7 +47,7 @@ export class Reply {
     return this.status !== 0;
   }
 
-  /** RFC 9110 section 15.2; a client of HTTP/1.0 knows no interim responses. */
+  /** A client of HTTP/1.0 knows no interim responses. */
   interim(status: number, fields: string): void {
     if (this.#asked.version === 10 || this.started) return;
     if (this.#socket.writableNeedDrain) return; // An origin must not fill us with what nobody reads.
@@ -56,12 +57,6 @@ export class Reply {
     );
   }
 
-  /**
-   * Begins the final response.
-   *
-   * @param fields         serialised field lines, each with CRLF, without framing fields.
-   * @param contentLength  octets to come, or null when unknown.
-   */
   start(status: number, reason: string, fields: string, contentLength: number | null): void {
     this.status = status;
     const { method, version } = this.#asked;
@@ -90,7 +85,6 @@ export class Reply {
     queueMicrotask(() => this.#flush()); // After the parser's turn: content may come with the head.
   }
 
-  /** @returns false when the client is slower than the source; wait for the socket's drain. */
   data(chunk: Buffer): boolean {
     if (this.#framing === 'none' || chunk.length === 0) return true;
     this.bytes += chunk.length;
@@ -116,12 +110,6 @@ export class Reply {
     this.#socket.uncork();
   }
 
-  /**
-   * Ends the response.
-   *
-   * @param trailers  serialised trailer lines; sent where the framing has room for them.
-   * @returns false when content is missing; the connection cannot be used again then.
-   */
   end(trailers: string): boolean {
     const whole = this.#framing !== 'length' || this.#left === 0;
     const last = this.#framing === 'chunked' ? chunkEnd(trailers) : '';
@@ -131,11 +119,15 @@ export class Reply {
     return whole;
   }
 
-  /** Ends the connection so that the client sees the answer is not whole. */
   cut(): void {
     this.closes = true;
     if (this.#framing === 'close') reset(this.#socket);
     else this.#socket.destroy();
+  }
+
+  switchProtocols(fields: string): void {
+    this.status = 101;
+    this.#socket.write(`HTTP/1.1 101 Switching Protocols\r\n${fields}\r\n`, 'latin1');
   }
 
   #flush(): void {

@@ -4,8 +4,7 @@ import { STATUS_CODES } from 'node:http';
 import type { Code, SallyportError } from '../base/errors.ts';
 import { ruleLabel } from '../policy/reasons.ts';
 import { formatHostPort } from '../policy/resource.ts';
-import type { Outcome } from './exchange.ts';
-import type { Reply } from './reply.ts';
+import type { Answer, Outcome } from './exchange.ts';
 
 type Facts = Pick<
   Outcome,
@@ -38,7 +37,7 @@ export function isPolicyRefusal(code: Code): boolean {
  * @param accept  the client's Accept field, or null: JSON is sent to those who prefer it.
  */
 export function refuse(
-  reply: Reply,
+  reply: Answer,
   error: SallyportError,
   facts: Facts,
   accept: string | null,

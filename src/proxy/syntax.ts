@@ -35,6 +35,14 @@ export function isToken(text: string): boolean {
   return text !== '';
 }
 
+/** Whether `text` may be a field's value (RFC 9110 section 5.5): no CR, LF or NUL above all. */
+export function isValue(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    if (VALUE[text.charCodeAt(i)] !== 1) return false;
+  }
+  return true;
+}
+
 /** Whether `text` is 1*DIGIT and nothing else. */
 export function isDigits(text: string): boolean {
   for (let i = 0; i < text.length; i++) {

@@ -4,7 +4,7 @@ import { type Code, SallyportError } from '../base/errors.ts';
 import { HOST_BYTES_MAX } from '../base/limits.ts';
 import type { Address } from '../policy/address.ts';
 import { type Host, parseHost } from '../policy/host.ts';
-import type { Ingress } from './exchange.ts';
+import type { Ingress, Inside } from './exchange.ts';
 import { hostField } from './fields.ts';
 import type { RequestHead } from './head.ts';
 import { isDigits, TARGET } from './syntax.ts';
@@ -32,6 +32,7 @@ export type AuthorityCache = Map<string, Authority>;
 const AUTHORITIES_MAX = 1_024;
 const AUTHORITY_BYTES_MAX = HOST_BYTES_MAX + 64; // Room for spellings that normalise to less.
 const HTTP_PORT = 80;
+const HTTPS_PORT = 443;
 const SCHEME = 'http://';
 
 /** @returns an empty cache; a caller that wants one keeps it for the worker's life. */
@@ -54,6 +55,34 @@ export function parseRequestTarget(
   return head.method === 'CONNECT' ? authorityForm(head, cache) : absoluteForm(head, cache);
 }
 
+/**
+ * Reads the target of a request inside an intercepted tunnel: origin-form, for the tunnel's own host
+ * and no other, whatever was right before on the same connection.
+ *
+ * @throws SALLYPORT_MISDIRECTED, SALLYPORT_TARGET_INVALID, SALLYPORT_REQUEST_MALFORMED
+ */
+export function parseInnerTarget(
+  { method, target, host: field }: Asked,
+  { host, port }: Pick<Inside, 'host' | 'port'>,
+  cache: AuthorityCache = shared,
+): RequestTarget {
+  if (method === 'CONNECT') throw invalid('CONNECT has no place inside a tunnel');
+  if (field !== null) {
+    const claimed = readAuthority(field, cache, 'SALLYPORT_REQUEST_MALFORMED');
+    if (claimed.host !== host || (claimed.port ?? HTTPS_PORT) !== port) {
+      throw new SallyportError(
+        'SALLYPORT_MISDIRECTED',
+        'the request is for another host than the tunnel that it came through',
+      );
+    }
+  }
+  if (!target.startsWith('/') && target !== '*') {
+    throw invalid('inside a tunnel the request target is a path');
+  }
+  const path = target === '*' ? target : pathOf(target, method);
+  return { ingress: 'connect', host, port, path, hostField: hostField(host, port, HTTPS_PORT) };
+}
+
 type Asked = Pick<RequestHead, 'method' | 'target' | 'host'>;
 
 /** RFC 9112 section 3.2.3: uri-host ":" port, both present. */
@@ -66,7 +95,7 @@ function authorityForm({ target, host: field }: Asked, cache: AuthorityCache): R
     if (claimed.host !== host || (claimed.port !== null && claimed.port !== port))
       throw disagrees();
   }
-  return { ingress: 'connect', host, port, path: '', hostField: hostField(host, port, 443) };
+  return { ingress: 'connect', host, port, path: '', hostField: hostField(host, port, HTTPS_PORT) };
 }
 
 /** RFC 9112 section 3.2.2. */

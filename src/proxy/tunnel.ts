@@ -1,6 +1,8 @@
 // Phase 5 of 5 for CONNECT and for upgraded connections: bytes both ways, blind, until both sides
 // have ended. Nothing here looks at what passes.
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import {
   HALF_CLOSED_TIMEOUT_MS,
   TUNNEL_FRESH_BYTES_MAX,
@@ -82,6 +84,39 @@ export function splice(
   client.resume();
   upstream.resume();
   return promise;
+}
+
+/**
+ * The same for a client whose side is no socket but a stream of HTTP/2.
+ *
+ * @returns when both directions have ended, or either side failed.
+ */
+export async function bridge(
+  client: Duplex,
+  upstream: Socket,
+  passage: Passage,
+  tick: Tick,
+): Promise<Error | null> {
+  passage.lastMs = tick.nowMs;
+  const watch = setInterval(() => {
+    if (tick.nowMs - passage.lastMs > TUNNEL_IDLE_TIMEOUT_MS) client.destroy(idle());
+  }, TUNNEL_WATCH_MS);
+  const count = (direction: 'up' | 'down') => (chunk: Buffer) => {
+    passage[direction] += chunk.length;
+    passage.lastMs = tick.nowMs;
+  };
+  client.on('data', count('up'));
+  upstream.on('data', count('down'));
+  try {
+    await Promise.all([pipeline(client, upstream), pipeline(upstream, client)]);
+    return null; // Both close by themselves, when all of it is out.
+  } catch (error) {
+    client.destroy();
+    upstream.destroy();
+    return error instanceof Error ? error : new Error(String(error));
+  } finally {
+    clearInterval(watch);
+  }
 }
 
 type Count = (bytes: number) => void;

@@ -1,6 +1,8 @@
 // Every value that crosses between the daemon and a worker thread. Policy does not: it is in the
 // shared memory (src/matcher), in force without a message.
 import type { MessagePort } from 'node:worker_threads';
+import type { Binding } from '../credentials/binding.ts';
+import type { AuthorityMaterial } from '../tls/authority.ts';
 import type { OutcomeBatch } from './outcomes.ts';
 
 /** Where a worker listens. A unix path cannot be shared between threads: one worker takes it. */
@@ -36,6 +38,16 @@ export type ServeSettings = {
   /** Name servers (`ip` or `ip:port`) asked instead of the system's resolver; empty: the system's. */
   readonly dnsServers: readonly string[];
   readonly logLevel: string;
+  /** Where a refused CONNECT is told: by its status, or inside TLS. */
+  readonly deny: 'inside' | 'connect';
+  /** Resources that are never intercepted. */
+  readonly bypass: readonly string[];
+  /** PEM of authorities that destinations may have beside the system's. */
+  readonly upstreamAuthorities: readonly string[];
+  /** What the leaves of intercepted hosts are signed with. */
+  readonly authority: AuthorityMaterial;
+  /** 48 bytes, the same for all workers: a session begun on one goes on on another. */
+  readonly ticketKeys: Uint8Array;
 };
 
 /** The argument of the Piscina task workers/serve.ts. */
@@ -48,16 +60,19 @@ export type ServeTask = {
   readonly inflight: SharedArrayBuffer;
   readonly settings: ServeSettings;
   readonly sandboxes: readonly SandboxRecord[];
+  /** Credentials with their values: for this process's threads alone. */
+  readonly bindings: readonly Binding[];
   readonly port: MessagePort;
 };
 
 export type ToWorker =
-  /** Replaces all sandboxes and settings; answered by `configured` with the same number. */
+  /** Replaces all sandboxes, bindings and settings; answered by `configured` with the same number. */
   | {
       readonly type: 'configure';
       readonly number: number;
       readonly settings: ServeSettings;
       readonly sandboxes: readonly SandboxRecord[];
+      readonly bindings: readonly Binding[];
     }
   /** Stop accepting, finish what runs within the time, then end the task. */
   | { readonly type: 'drain'; readonly timeoutMs: number };

@@ -34,6 +34,7 @@ const WORDS = [
   'source',
   'reason',
   'code',
+  'injected',
 ] as const satisfies readonly (keyof Outcome)[];
 
 const CELLS = NUMBERS.length + WORDS.length;
@@ -82,6 +83,7 @@ export function decodeOutcomes({ words, cells }: OutcomeBatch): Outcome[] {
       source: w(9) as Outcome['source'],
       reason: w(10),
       code: w(11) as Outcome['code'],
+      injected: w(12),
       status: n(3),
       bytes_up: n(4),
       bytes_down: n(5),

@@ -6,6 +6,7 @@ import { Piscina } from 'piscina';
 import type { Clock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
 import { CONFIGURE_WAIT_MS_MAX, WORKER_RESTARTS_PER_MINUTE_MAX } from '../base/limits.ts';
+import type { Binding } from '../credentials/binding.ts';
 import type { Outcome } from '../proxy/exchange.ts';
 import { createInflight, Inflight, type Interrupted } from './inflight.ts';
 import type { FromWorker, SandboxRecord, ServeSettings, ServeTask, ToWorker } from './messages.ts';
@@ -24,6 +25,7 @@ export type PoolOptions = {
   readonly module: WebAssembly.Module;
   readonly settings: ServeSettings;
   readonly sandboxes: readonly SandboxRecord[];
+  readonly bindings: readonly Binding[];
   readonly clock: Clock;
   /** Resolves when the outcomes are on file; only then may their slots be used again. */
   readonly onOutcomes: (outcomes: readonly Outcome[]) => Promise<void>;
@@ -65,6 +67,7 @@ export class WorkerPool {
   readonly #ended: Promise<void>[] = [];
   #settings: ServeSettings;
   #sandboxes: readonly SandboxRecord[];
+  #bindings: readonly Binding[];
   #configuration = 0;
   #stopping = false;
   #recentRestartsMs: number[] = [];
@@ -73,6 +76,7 @@ export class WorkerPool {
     this.#options = options;
     this.#settings = options.settings;
     this.#sandboxes = options.sandboxes;
+    this.#bindings = options.bindings;
     this.#piscina = new Piscina({
       filename: SERVE_TASK,
       name: 'serve',
@@ -130,15 +134,20 @@ export class WorkerPool {
   }
 
   /**
-   * Gives all workers other settings or sandboxes.
+   * Gives all workers other settings, sandboxes or bindings.
    *
    * @returns when every worker serves by them.
    * @throws SALLYPORT_CONFLICT when a listener cannot be opened, SALLYPORT_PUBLISH_TIMEOUT
    */
-  configure(settings: ServeSettings, sandboxes: readonly SandboxRecord[]): Promise<void> {
+  configure(
+    settings: ServeSettings,
+    sandboxes: readonly SandboxRecord[],
+    bindings: readonly Binding[],
+  ): Promise<void> {
     const number = ++this.#configuration;
     this.#settings = { ...settings, listen: this.#settings.listen };
     this.#sandboxes = sandboxes;
+    this.#bindings = bindings;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const timer = setTimeout(() => {
       settle();
@@ -167,6 +176,7 @@ export class WorkerPool {
       number,
       settings: this.#settings,
       sandboxes,
+      bindings,
     } satisfies ToWorker;
     for (const seat of this.#seats) seat.port.postMessage(message);
     return promise;
@@ -222,6 +232,7 @@ export class WorkerPool {
       inflight: seat.inflight,
       settings: this.#settings,
       sandboxes: this.#sandboxes,
+      bindings: this.#bindings,
       port: port2,
     };
     const ended = this.#piscina.run(task, { transferList: [port2] }).then(
@@ -290,8 +301,13 @@ export class WorkerPool {
   /** A replacement may have started with settings that were changed meanwhile. */
   #reconfigureOne(seat: Seat): void {
     const number = this.#configuration;
-    const [settings, sandboxes] = [this.#settings, this.#sandboxes];
-    seat.port.postMessage({ type: 'configure', number, settings, sandboxes } satisfies ToWorker);
+    seat.port.postMessage({
+      type: 'configure',
+      number,
+      settings: this.#settings,
+      sandboxes: this.#sandboxes,
+      bindings: this.#bindings,
+    } satisfies ToWorker);
   }
 
   #mayRestart(): boolean {
@@ -307,7 +323,7 @@ export class WorkerPool {
       time_ms: one.timeMs,
       sandbox: one.sandbox,
       ingress: one.ingress,
-      mode: one.ingress === 'connect' ? 'forward-bypass' : 'forward',
+      mode: one.method === 'CONNECT' ? 'forward-bypass' : 'forward',
       method: one.method,
       host: one.host,
       port: one.port,
@@ -318,6 +334,7 @@ export class WorkerPool {
       source: null,
       reason: 'the worker died during the exchange',
       code: 'SALLYPORT_INTERRUPTED',
+      injected: null,
       status: 0,
       bytes_up: 0,
       bytes_down: 0,

@@ -13,16 +13,21 @@ import {
   LINGER_MS,
   SWEEP_MS,
 } from '../base/limits.ts';
+import { Credentials } from '../credentials/inject.ts';
 import { Lane } from '../matcher/lane.ts';
 import { type Address, classify, parseAddress } from '../policy/address.ts';
-import { Connection, type Phase, type Serve } from '../proxy/accept.ts';
-import type { ProxySettings } from '../proxy/exchange.ts';
+import { resourceMatches } from '../policy/reference.ts';
+import { parseResources } from '../policy/resource.ts';
+import { Connection, type Held, type Phase } from '../proxy/accept.ts';
+import type { ProxySettings, Serve } from '../proxy/exchange.ts';
 import { type Origin, Registry } from '../proxy/identify.ts';
-import { createPipeline } from '../proxy/pipeline.ts';
+import { type Current, createPipeline } from '../proxy/pipeline.ts';
 import { Recorder } from '../proxy/record.ts';
 import { askerOf, Resolver } from '../proxy/resolve.ts';
-import { Upstreams } from '../proxy/route.ts';
+import { Trust } from '../proxy/secure.ts';
 import type { Tick } from '../proxy/tunnel.ts';
+import { Upstreams } from '../proxy/upstreams.ts';
+import { ServerContexts } from '../tls/contexts.ts';
 import { Inflight } from './inflight.ts';
 import { listenersOf, type Wanted } from './listeners.ts';
 import type { FromWorker, SandboxRecord, ServeSettings, ServeTask, ToWorker } from './messages.ts';
@@ -44,11 +49,13 @@ export async function serve(task: ServeTask): Promise<void> {
 class Worker {
   readonly #task: ServeTask;
   readonly #tick: Tick = { nowMs: systemClock.monotonicMs() };
-  readonly #connections = new Set<Connection>();
+  readonly #connections = new Set<Held>();
   readonly #servers = new Map<string, { server: Server; origin: string | null }>();
   readonly #recorder: Recorder;
-  readonly #upstreams = new Upstreams();
-  readonly #current: { registry: Registry; settings: ProxySettings };
+  readonly #upstreams: Upstreams;
+  readonly #current: Current;
+  #contexts: ServerContexts;
+  #settings: ServeSettings;
   readonly #pipeline: Serve;
   readonly #ended = Promise.withResolvers<void>();
   #draining = false;
@@ -61,9 +68,14 @@ class Worker {
         batch.cells.buffer as ArrayBuffer,
       ]);
     });
+    this.#upstreams = new Upstreams(new Trust(task.settings.upstreamAuthorities), this.#tick);
+    this.#settings = task.settings;
+    this.#contexts = contextsOf(task.settings);
     this.#current = {
       registry: registryOf(task.sandboxes, task.settings),
       settings: settingsOf(task.settings),
+      credentials: new Credentials(task.bindings),
+      contextFor: (host) => this.#contexts.contextFor(host),
     };
     this.#pipeline = createPipeline({
       matcher: new Lane(task.memory, task.module, task.worker),
@@ -73,6 +85,7 @@ class Worker {
       recorder: this.#recorder,
       upstreams: this.#upstreams,
       tick: this.#tick,
+      hold: (connection) => this.#hold(connection),
       report: (error) => this.#log('error', 'a defect ended an exchange', { error: String(error) }),
     });
   }
@@ -96,10 +109,13 @@ class Worker {
 
   async #receive(message: ToWorker): Promise<void> {
     if (message.type === 'drain') return this.#drain(message.timeoutMs);
-    const { number, settings, sandboxes } = message;
+    const { number, settings, sandboxes, bindings } = message;
     try {
       this.#current.registry = registryOf(sandboxes, settings);
       this.#current.settings = settingsOf(settings);
+      this.#current.credentials = new Credentials(bindings);
+      if (!isSameTls(settings, this.#settings)) this.#contexts = contextsOf(settings);
+      this.#settings = settings;
       await this.#listen(listenersOf(settings, sandboxes, this.#task.worker));
       this.#post({ type: 'configured', number, error: null });
     } catch (error) {
@@ -153,9 +169,14 @@ class Worker {
     }
     const onLoopback = isLoopback(this.#task.settings.listen.host);
     const origin = new SocketOrigin(socket, listener, onLoopback);
-    const connection = new Connection(socket, origin, this.#pipeline, this.#tick);
+    this.#hold(new Connection(socket, origin, this.#pipeline, this.#tick));
+  }
+
+  /** Watches over a connection until it is closed. */
+  #hold(connection: Held): void {
     this.#connections.add(connection);
-    socket.once('close', () => {
+    if (this.#draining) connection.drain();
+    connection.socket.once('close', () => {
       this.#connections.delete(connection);
       if (this.#draining && this.#connections.size === 0) this.#ended.resolve();
     });
@@ -204,16 +225,36 @@ function registryOf(sandboxes: readonly SandboxRecord[], settings: ServeSettings
   return new Registry(sandboxes, settings.defaultSandbox);
 }
 
+function contextsOf({ authority, ticketKeys }: ServeSettings): ServerContexts {
+  return new ServerContexts({
+    authority,
+    ticketKeys: Buffer.from(ticketKeys),
+    clock: systemClock,
+  });
+}
+
+function isSameTls(one: ServeSettings, other: ServeSettings): boolean {
+  const same = Buffer.compare(one.ticketKeys, other.ticketKeys) === 0;
+  return same && one.authority.certificatePem === other.authority.certificatePem;
+}
+
 function settingsOf(settings: ServeSettings): ProxySettings {
   const own = new Set(settings.ownAddresses);
-  const { addressGuard, via, forwardedFor } = settings;
+  const { addressGuard, via, forwardedFor, deny } = settings;
   const isOwn = (address: Address, port: number): boolean => {
     if (own.has(`${address}:${port}`)) return true;
     // A listener on every address is on all of 127.0.0.0/8, which no interface lists.
     const everywhere = own.has(`0.0.0.0:${port}`) || own.has(`:::${port}`);
     return everywhere && classify(address) === 'loopback';
   };
-  return { addressGuard, via, forwardedFor, isOwn };
+  const isBypassed = matcherOf(settings.bypass);
+  return { addressGuard, via, forwardedFor, deny, isOwn, isBypassed };
+}
+
+/** Whether a host is among these resources, in the grammar of rules. */
+function matcherOf(bypass: readonly string[]): ProxySettings['isBypassed'] {
+  const resources = bypass.flatMap((one) => parseResources(one));
+  return (host, port) => resources.some((resource) => resourceMatches(resource, host, port));
 }
 
 /** Asks the kernel for the peer only when a rule of identification needs it: a system call each. */

@@ -15,6 +15,8 @@ export type Cli = {
   run(...args: string[]): Promise<Ran>;
   /** Runs `sbx ARGS` and fails the test unless it exits with 0. */
   ok(...args: string[]): Promise<string>;
+  /** Runs `sbx ARGS` with this on stdin. */
+  pipe(input: string, ...args: string[]): Promise<Ran>;
   /** Starts the daemon in the background. @returns the proxy's port. */
   start(...args: string[]): Promise<number>;
 };
@@ -38,6 +40,8 @@ export function isolatedCli(t: Test): Cli {
     t.equal(ran.code, 0, `sbx ${args.join(' ')}: ${ran.err}`);
     return ran.out;
   };
+  const pipe = (input: string, ...args: string[]): Promise<Ran> =>
+    execute(process.execPath, [join(BIN, 'sbx.js'), ...args], env, undefined, input);
   t.teardown(async () => {
     await run('daemon', 'stop', '--drain-timeout', '0s');
     rmSync(folder, { recursive: true, force: true });
@@ -47,6 +51,7 @@ export function isolatedCli(t: Test): Cli {
     folder,
     run,
     ok,
+    pipe,
     start: async (...args) => {
       const ran = await run('daemon', 'start', '-d', '--listen', '127.0.0.1:0', ...args);
       t.equal(ran.code, 0, `daemon start: ${ran.err}`);
@@ -62,9 +67,12 @@ export function execute(
   args: readonly string[],
   env: Record<string, string>,
   cwd?: string,
+  input?: string,
 ): Promise<Ran> {
   const { promise, resolve, reject } = Promise.withResolvers<Ran>();
-  const child = spawn(command, args, { env, cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(command, args, { env, cwd, stdio: ['pipe', 'pipe', 'pipe'] });
+  child.stdin.on('error', () => {}); // It may not read at all.
+  child.stdin.end(input);
   let [out, err] = ['', ''];
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     out += text;

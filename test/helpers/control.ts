@@ -57,6 +57,7 @@ export function outcomeOf(facts: Partial<Outcome> = {}): Outcome {
     decide_ms: 0.1,
     connect_ms: 1,
     duration_ms: 2,
+    injected: null,
     generation: 1,
     ...facts,
   };
@@ -85,6 +86,9 @@ export async function startWorld(t: Test, options: Partial<InstanceOptions> = {}
       forwardedFor: false,
       dnsServers: [],
       logLevel: 'error',
+      deny: 'connect',
+      bypass: [],
+      upstreamAuthorities: [],
       version: '0.0.0-test',
       ...options,
     },

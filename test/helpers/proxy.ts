@@ -3,7 +3,10 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
+import type { SecureContext } from 'node:tls';
 import { systemClock } from '../../src/base/clock.ts';
+import type { Binding } from '../../src/credentials/binding.ts';
+import { Credentials } from '../../src/credentials/inject.ts';
 import { referenceMatcher } from '../../src/policy/reference.ts';
 import { parseResources } from '../../src/policy/resource.ts';
 import type { Decision, Rule } from '../../src/policy/rule.ts';
@@ -13,7 +16,8 @@ import { Registry } from '../../src/proxy/identify.ts';
 import { createPipeline } from '../../src/proxy/pipeline.ts';
 import { Recorder } from '../../src/proxy/record.ts';
 import { type Ask, askerOf, Resolver } from '../../src/proxy/resolve.ts';
-import { Upstreams } from '../../src/proxy/route.ts';
+import { Trust } from '../../src/proxy/secure.ts';
+import { Upstreams } from '../../src/proxy/upstreams.ts';
 import { createInflight, Inflight } from '../../src/workers/inflight.ts';
 
 export const TOKEN = 'a-token-of-the-tests';
@@ -35,7 +39,16 @@ type Options = {
   /** Answers for names that the test decides when to give; comes before `names`. */
   readonly ask?: Ask;
   readonly defaultSandbox?: string | null;
+  readonly bindings?: readonly Binding[];
+  /** TLS in the name of a host, for what is intercepted. */
+  readonly contextFor?: (host: string) => SecureContext;
+  /** PEM of authorities that origins may have beside the system's. */
+  readonly trusted?: readonly string[];
 };
+
+function noContext(): never {
+  throw new Error('nothing is intercepted in this test');
+}
 
 /** What is decided for which resources, and the rule's id. */
 type Pair = readonly [decision: Decision, resources: string, id?: string];
@@ -64,7 +77,6 @@ export async function startProxy(options: Options = {}): Promise<TestProxy> {
       waiting.shift()?.(outcome);
     }
   });
-  const upstreams = new Upstreams();
   const tokenSha256 = createHash('sha256').update(TOKEN).digest('hex');
   const box = { name: 'box', scope: 1, tokenSha256, sourceAddress: null };
   const settings: ProxySettings = {
@@ -72,17 +84,26 @@ export async function startProxy(options: Options = {}): Promise<TestProxy> {
     via: false,
     forwardedFor: false,
     isOwn: () => false,
+    deny: 'connect',
+    isBypassed: () => false,
     ...options.settings,
   };
   const defaultSandbox = options.defaultSandbox === undefined ? 'box' : options.defaultSandbox;
   const tick = { nowMs: systemClock.monotonicMs() };
+  const upstreams = new Upstreams(new Trust(options.trusted ?? []), tick);
   const pipeline = createPipeline({
     matcher: referenceMatcher(rulesOf(options.rules ?? [])),
     resolver:
       options.ask === undefined
         ? resolverOf(options.names)
         : new Resolver(systemClock, options.ask),
-    current: { registry: new Registry([box], defaultSandbox), settings },
+    current: {
+      registry: new Registry([box], defaultSandbox),
+      settings,
+      credentials: new Credentials(options.bindings ?? []),
+      contextFor: options.contextFor ?? noContext,
+    },
+    hold: () => {},
     vetted: new WeakMap(),
     recorder,
     upstreams,

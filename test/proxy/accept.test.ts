@@ -5,7 +5,8 @@ import { type AddressInfo, createServer } from 'node:net';
 import { Readable } from 'node:stream';
 import tap, { type Test } from 'tap';
 import { HEAD_BYTES_MAX } from '../../src/base/limits.ts';
-import { Connection, type Received, type Serve } from '../../src/proxy/accept.ts';
+import { Connection } from '../../src/proxy/accept.ts';
+import type { Received, Serve } from '../../src/proxy/exchange.ts';
 import { type Wire, wire, within } from '../helpers/wire.ts';
 
 type World = {
@@ -248,7 +249,7 @@ tap.test('content that nobody takes is not read', async (t) => {
 tap.test('a client that goes away is told of once', async (t) => {
   const gone = Promise.withResolvers<void>();
   let times = 0;
-  const { client, connection } = await around(t, async ({ connection: own }) => {
+  const { client, connection } = await around(t, async ({ client: own }) => {
     own.onGone = () => {
       times++;
       gone.resolve();

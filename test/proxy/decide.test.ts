@@ -231,6 +231,8 @@ tap.test('what was judged under one policy is judged again under the next', asyn
     via: false,
     forwardedFor: false,
     isOwn: () => false,
+    deny: 'connect',
+    isBypassed: () => false,
   };
   const deciders = {
     matcher: { match: (question) => referenceMatcher(rules, generation).match(question) },

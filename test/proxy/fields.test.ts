@@ -14,7 +14,7 @@ import {
 import { parseRequestHead, type RequestHead } from '../../src/proxy/head.ts';
 
 const target = { host: 'a.test' as Host, port: 80 };
-const plain = { via: false, forwardedFor: null };
+const plain = { via: false, forwardedFor: null, defaultPort: 80 };
 
 function headOf(lines: string, start = 'POST http://a.test/ HTTP/1.1'): RequestHead {
   const bytes = Buffer.from(`${start}\r\nHost: A.test\r\n${lines}\r\n`, 'latin1');
@@ -54,14 +54,18 @@ t.test('request fields', (t) => {
 
 t.test('Via and X-Forwarded-For are appended to', (t) => {
   const head = headOf('Via: 1.0 x\r\nX-FORWARDED-FOR: 1.1.1.1\r\nvia: 1.1 y\r\n');
-  t.strictSame(forwardRequestFields(head, target, { via: true, forwardedFor: '10.0.0.9' }), [
-    ...['host', 'a.test', 'via', '1.0 x, 1.1 y, 1.1 sallyport'],
-    ...['x-forwarded-for', '1.1.1.1, 10.0.0.9'],
-  ]);
+  t.strictSame(
+    forwardRequestFields(head, target, { via: true, forwardedFor: '10.0.0.9', defaultPort: 80 }),
+    [
+      ...['host', 'a.test', 'via', '1.0 x, 1.1 y, 1.1 sallyport'],
+      ...['x-forwarded-for', '1.1.1.1, 10.0.0.9'],
+    ],
+  );
   const old = headOf('', 'GET http://a.test/ HTTP/1.0');
-  t.strictSame(forwardRequestFields(old, target, { via: true, forwardedFor: null }), [
-    ...['host', 'a.test', 'via', '1.0 sallyport'],
-  ]);
+  t.strictSame(
+    forwardRequestFields(old, target, { via: true, forwardedFor: null, defaultPort: 80 }),
+    [...['host', 'a.test', 'via', '1.0 sallyport']],
+  );
   t.end();
 });
 

@@ -1,6 +1,7 @@
 import t from 'tap';
 import { listenersOf } from '../../src/workers/listeners.ts';
 import type { Listen, SandboxRecord, ServeSettings } from '../../src/workers/messages.ts';
+import { TLS_SETTINGS } from '../helpers/tls-settings.ts';
 
 const settings: ServeSettings = {
   listen: { kind: 'tcp', host: '127.0.0.1', port: 3128 },
@@ -12,6 +13,7 @@ const settings: ServeSettings = {
   ownAddresses: [],
   dnsServers: [],
   logLevel: 'info',
+  ...TLS_SETTINGS,
 };
 
 function sandbox(name: string, listen: Listen | null): SandboxRecord {

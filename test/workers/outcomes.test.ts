@@ -25,6 +25,7 @@ const first: Outcome = {
   decide_ms: 0.125,
   connect_ms: 1.5,
   duration_ms: 20.25,
+  injected: 'one,two',
   generation: 9,
 };
 const second: Outcome = {

@@ -14,6 +14,7 @@ import type { Outcome } from '../../src/proxy/exchange.ts';
 import type { SandboxRecord, ServeSettings } from '../../src/workers/messages.ts';
 import { WorkerPool } from '../../src/workers/pool.ts';
 import { rulesOf } from '../helpers/proxy.ts';
+import { TLS_SETTINGS } from '../helpers/tls-settings.ts';
 
 const SETTINGS: ServeSettings = {
   listen: { kind: 'tcp', host: '127.0.0.1', port: 0 },
@@ -25,6 +26,7 @@ const SETTINGS: ServeSettings = {
   ownAddresses: [],
   dnsServers: [],
   logLevel: 'info',
+  ...TLS_SETTINGS,
 };
 
 const BOX: SandboxRecord = {
@@ -62,6 +64,7 @@ async function world(
     module: publisher.module,
     settings: SETTINGS,
     sandboxes,
+    bindings: [],
     clock: systemClock,
     onOutcomes: async (batch) => {
       outcomes.push(...batch);
@@ -194,9 +197,8 @@ t.test('listeners of sandboxes come and go with the configuration', async (t) =>
   const path = join(tmpdir(), `sallyport-test-${process.pid}.sock`);
   const { pool, origin, publish } = await world(t, 2);
   await publish([['allow', `localhost:${origin}`]]);
-  await pool.configure({ ...SETTINGS, defaultSandbox: null }, [
-    { ...BOX, listen: { kind: 'unix', path } },
-  ]);
+  const boxes: SandboxRecord[] = [{ ...BOX, listen: { kind: 'unix', path } }];
+  await pool.configure({ ...SETTINGS, defaultSandbox: null }, boxes, []);
   t.equal(await ask(pool.port, origin), 407, 'no default sandbox any more');
   const overUnix = async (): Promise<number> => {
     const host = `localhost:${origin}`;
@@ -212,7 +214,7 @@ t.test('listeners of sandboxes come and go with the configuration', async (t) =>
     return response.statusCode;
   };
   t.equal(await overUnix(), 200, 'its own listener names the sandbox');
-  await pool.configure(SETTINGS, [BOX]);
+  await pool.configure(SETTINGS, [BOX], []);
   await t.rejects(overUnix(), 'the listener is gone');
   t.equal(await ask(pool.port, origin), 200);
 });
@@ -220,7 +222,9 @@ t.test('listeners of sandboxes come and go with the configuration', async (t) =>
 t.test('a listener that cannot be opened is a fault, not a silence', async (t) => {
   const { pool } = await world(t, 1);
   const listen = { kind: 'unix', path: '/nonexistent/folder/x.sock' } as const;
-  await t.rejects(pool.configure(SETTINGS, [{ ...BOX, listen }]), { code: 'SALLYPORT_CONFLICT' });
+  await t.rejects(pool.configure(SETTINGS, [{ ...BOX, listen }], []), {
+    code: 'SALLYPORT_CONFLICT',
+  });
 });
 
 t.test('drain lets what runs finish and refuses what is new', async (t) => {

@@ -1,11 +1,14 @@
 // Connections go to the permit's addresses and to no other place, whatever the name says.
 import { once } from 'node:events';
 import tap, { type Test } from 'tap';
+import { Pool } from 'undici';
 import { POOLS_PER_WORKER_MAX } from '../../src/base/limits.ts';
 import type { Address } from '../../src/policy/address.ts';
 import type { Host } from '../../src/policy/host.ts';
 import { Permit } from '../../src/proxy/decide.ts';
-import { dial, type Upstream, Upstreams } from '../../src/proxy/route.ts';
+import { dial } from '../../src/proxy/route.ts';
+import { Trust } from '../../src/proxy/secure.ts';
+import { type Upstream, Upstreams } from '../../src/proxy/upstreams.ts';
 import { type Origin, tcpOrigin, within } from '../helpers/wire.ts';
 
 function permit(addresses: string[], port: number, host = 'no-such-name.test'): Permit {
@@ -60,14 +63,21 @@ tap.test('giving up', async (t) => {
   await t.rejects(dialling.connected, { code: 'SALLYPORT_UPSTREAM_UNREACHABLE' });
 });
 
+/** What is behind an upstream without TLS. */
+function poolOf({ dispatcher }: Upstream): Pool {
+  if (dispatcher instanceof Pool) return dispatcher;
+  throw new Error('no pool');
+}
+
 async function ask(upstream: Upstream): Promise<string> {
-  const response = await within('response', upstream.pool.request({ path: '/', method: 'GET' }));
+  const pool = poolOf(upstream);
+  const response = await within('response', pool.request({ path: '/', method: 'GET' }));
   return response.body.text();
 }
 
 tap.test('pools are kept by where they lead', async (t) => {
   const [one, two] = [await origin(t), await origin(t, '127.0.0.2')];
-  const upstreams = new Upstreams();
+  const upstreams = new Upstreams(new Trust([]), { nowMs: 0 });
   const first = upstreams.towards(permit(['127.0.0.1'], one.port));
   t.equal(upstreams.towards(permit(['127.0.0.1'], one.port)), first);
   t.not(upstreams.towards(permit(['127.0.0.2'], one.port)), first, 'another address');
@@ -86,16 +96,16 @@ tap.test('pools are kept by where they lead', async (t) => {
 
 tap.test('a pool whose last connection ended is let go', async (t) => {
   const { port, close } = await origin(t);
-  const upstreams = new Upstreams();
+  const upstreams = new Upstreams(new Trust([]), { nowMs: 0 });
   const upstream = upstreams.towards(permit(['127.0.0.1'], port));
   await ask(upstream);
   t.equal(upstreams.size, 1);
-  const ended = once(upstream.pool, 'disconnect');
+  const ended = once(poolOf(upstream), 'disconnect');
   close();
   await within('disconnect', ended);
   t.equal(upstreams.size, 0);
   const dead = upstreams.towards(permit(['127.0.0.1'], port));
-  await t.rejects(dead.pool.request({ path: '/', method: 'GET' }), {
+  await t.rejects(poolOf(dead).request({ path: '/', method: 'GET' }), {
     code: 'SALLYPORT_UPSTREAM_UNREACHABLE',
   });
   await new Promise(setImmediate);
@@ -105,7 +115,7 @@ tap.test('a pool whose last connection ended is let go', async (t) => {
 
 tap.test('the number of pools is bounded, and those in use are not cut', async (t) => {
   const { port } = await origin(t);
-  const upstreams = new Upstreams();
+  const upstreams = new Upstreams(new Trust([]), { nowMs: 0 });
   const oldest = upstreams.towards(permit(['127.0.0.1'], port));
   const running = ask(oldest);
   for (let i = 0; i < POOLS_PER_WORKER_MAX; i++)

@@ -1,0 +1,202 @@
+// Phase 1 of 5 for HTTP/2: one client connection inside an intercepted tunnel. Each stream is one
+// request for the pipeline. What a client can do with frames alone is bounded here (RFC 9113 section
+// 10.5): a connection that abuses them is ended with GOAWAY.
+import {
+  constants,
+  performServerHandshake,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import { type Duplex, Readable } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
+import { SallyportError } from '../base/errors.ts';
+import {
+  FIELDS_MAX,
+  HEAD_BYTES_MAX,
+  HTTP2_INVALID_FRAMES_MAX,
+  HTTP2_PINGS_MAX,
+  HTTP2_RESETS_BURST_MAX,
+  HTTP2_RESETS_PER_SECOND_MAX,
+  HTTP2_SESSION_BYTES_MAX,
+  HTTP2_SETTINGS_ENTRIES_MAX,
+  HTTP2_STREAMS_MAX,
+  HTTP2_WINDOW_BYTES,
+} from '../base/limits.ts';
+import type { Held, Phase } from './accept.ts';
+import type { Client, Inside, Serve } from './exchange.ts';
+import { type Http2Head, readHttp2Head } from './http2-head.ts';
+import { Http2Reply } from './http2-reply.ts';
+import type { Origin } from './identify.ts';
+import type { Tick } from './tunnel.ts';
+
+const { NGHTTP2_CANCEL } = constants;
+const NOTHING = Buffer.alloc(0);
+
+export class Http2Connection implements Held {
+  readonly socket: TLSSocket;
+  readonly origin: Origin;
+  readonly inside: Inside;
+  readonly tick: Tick;
+  sinceMs: number;
+  draining = false;
+  readonly #session: ServerHttp2Session;
+  readonly #serve: Serve;
+  #streams = 0;
+
+  constructor(socket: TLSSocket, origin: Origin, serve: Serve, tick: Tick, inside: Inside) {
+    this.socket = socket;
+    this.origin = origin;
+    this.inside = inside;
+    this.tick = tick;
+    this.sinceMs = tick.nowMs;
+    this.#serve = serve;
+    this.#session = performServerHandshake(socket, {
+      maxSessionMemory: HTTP2_SESSION_BYTES_MAX / 1_048_576,
+      maxHeaderListPairs: FIELDS_MAX,
+      maxOutstandingPings: HTTP2_PINGS_MAX,
+      maxSettings: HTTP2_SETTINGS_ENTRIES_MAX,
+      maxSessionInvalidFrames: HTTP2_INVALID_FRAMES_MAX,
+      maxSessionRejectedStreams: HTTP2_INVALID_FRAMES_MAX,
+      streamResetBurst: HTTP2_RESETS_BURST_MAX,
+      streamResetRate: HTTP2_RESETS_PER_SECOND_MAX,
+      settings: {
+        enablePush: false,
+        enableConnectProtocol: true,
+        maxConcurrentStreams: HTTP2_STREAMS_MAX,
+        maxHeaderListSize: HEAD_BYTES_MAX,
+        initialWindowSize: HTTP2_WINDOW_BYTES,
+      },
+    });
+    this.#session.on('error', () => socket.destroy());
+    this.#session.on('stream', (stream, _headers, flags, raw) => {
+      void this.#onStream(stream, flags, raw);
+    });
+  }
+
+  get phase(): Phase {
+    return this.#streams > 0 ? 'exchange' : 'idle';
+  }
+
+  /** No further requests; those under way finish. */
+  drain(): void {
+    this.draining = true;
+    this.#session.close();
+  }
+
+  /** Silent for too long. */
+  expire(): void {
+    this.#session.destroy();
+  }
+
+  async #onStream(stream: ServerHttp2Stream, flags: number, raw: readonly string[]): Promise<void> {
+    this.#streams++;
+    this.sinceMs = this.tick.nowMs;
+    stream.on('error', () => {}); // 'close' follows.
+    stream.once('close', () => this.#streams--);
+    const ended = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
+    let head: Http2Head;
+    const client = new StreamClient(this, stream);
+    try {
+      head = readHttp2Head(raw);
+    } catch (error) {
+      const reply = new Http2Reply(stream, 'GET', null);
+      await this.#serve.malformed(client, reply, error as SallyportError);
+      reply.finish();
+      return;
+    }
+    const content = ended || head.upgrade !== null ? null : client.stream();
+    const reply = new Http2Reply(stream, head.method, head.webSocketKey);
+    await this.#serve.request({ client, head, content, reply });
+    client.onGone = null;
+    if (head.upgrade === null) reply.finish();
+  }
+}
+
+/** One stream as the pipeline sees its client. */
+class StreamClient implements Client {
+  readonly origin: Origin;
+  readonly inside: Inside;
+  readonly http2 = true;
+  onGone: (() => void) | null = null;
+  contentBytes = 0;
+  readonly #connection: Http2Connection;
+  readonly #stream: ServerHttp2Stream;
+  #content: StreamContent | null = null;
+  #takenOver = false;
+
+  constructor(connection: Http2Connection, stream: ServerHttp2Stream) {
+    this.#connection = connection;
+    this.origin = connection.origin;
+    this.inside = connection.inside;
+    this.#stream = stream;
+    stream.once('close', () => {
+      const gone = this.onGone;
+      this.onGone = null;
+      gone?.();
+      this.#content?.destroy();
+    });
+  }
+
+  stream(): Readable {
+    this.#content = new StreamContent(this.#stream, (bytes) => {
+      this.contentBytes += bytes;
+      this.touch();
+    });
+    return this.#content;
+  }
+
+  get gone(): boolean {
+    return !this.#takenOver && this.#stream.destroyed;
+  }
+
+  get contentDone(): boolean {
+    return this.#content === null || this.#stream.readableEnded;
+  }
+
+  touch(): void {
+    this.#connection.sinceMs = this.#connection.tick.nowMs;
+  }
+
+  onceDrained(callback: () => void): void {
+    this.#stream.once('drain', callback);
+  }
+
+  destroy(): void {
+    this.#stream.close(NGHTTP2_CANCEL);
+  }
+
+  takeOver(): { transport: Duplex; early: Buffer } {
+    this.onGone = null;
+    this.#takenOver = true;
+    return { transport: this.#stream, early: NOTHING };
+  }
+}
+
+/** Request content on its way upstream; a stream of its own, since its reader may destroy it early. */
+class StreamContent extends Readable {
+  readonly #stream: ServerHttp2Stream;
+
+  constructor(stream: ServerHttp2Stream, counted: (bytes: number) => void) {
+    super({ highWaterMark: 65_536 });
+    this.#stream = stream;
+    this.on('error', () => {}); // Whoever reads it is told; nobody may be reading yet.
+    stream.on('data', (chunk: Buffer) => {
+      counted(chunk.length);
+      if (!this.destroyed && !this.push(chunk)) stream.pause();
+    });
+    stream.once('end', () => this.#end());
+    stream.once('aborted', () => this.#cut());
+  }
+
+  override _read(): void {
+    this.#stream.resume();
+  }
+
+  #end(): void {
+    if (!this.destroyed) this.push(null);
+  }
+
+  #cut(): void {
+    this.destroy(new SallyportError('SALLYPORT_REQUEST_MALFORMED', 'the content is incomplete'));
+  }
+}

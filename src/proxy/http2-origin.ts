@@ -1,0 +1,198 @@
+// One HTTP/2 connection to an origin (RFC 9113), behind the dispatch interface of undici, so that
+// relay.ts speaks to either version in the same words. Response trailers and both directions at once
+// are what gRPC needs of it.
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect,
+  constants,
+  type IncomingHttpHeaders,
+} from 'node:http2';
+import { Readable } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
+import type { Dispatcher } from 'undici';
+import {
+  BODY_IDLE_TIMEOUT_MS,
+  FIELDS_MAX,
+  HEAD_BYTES_MAX,
+  HTTP2_SESSION_BYTES_MAX,
+  HTTP2_WINDOW_BYTES,
+  POOL_IDLE_MS,
+  RESPONSE_HEAD_TIMEOUT_MS,
+} from '../base/limits.ts';
+
+const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM, NGHTTP2_FLAG_END_STREAM } =
+  constants;
+
+type Options = Dispatcher.DispatchOptions;
+type Handler = Required<Dispatcher.DispatchHandler>;
+
+export class Http2Origin {
+  readonly #session: ClientHttp2Session;
+  #leaving = false;
+
+  /** @param socket  on which ALPN chose h2. @param onClose  no further requests: dial anew. */
+  constructor(authority: string, socket: TLSSocket, onClose: () => void) {
+    this.#session = connect(`https://${authority}`, {
+      createConnection: () => socket,
+      maxSessionMemory: HTTP2_SESSION_BYTES_MAX / 1_048_576,
+      maxHeaderListPairs: FIELDS_MAX,
+      settings: {
+        enablePush: false,
+        initialWindowSize: HTTP2_WINDOW_BYTES,
+        maxHeaderListSize: HEAD_BYTES_MAX,
+      },
+    });
+    this.#session.setTimeout(POOL_IDLE_MS, () => this.close());
+    const leave = (): void => {
+      this.#leaving = true;
+      onClose();
+    };
+    this.#session.once('goaway', leave);
+    this.#session.once('close', leave);
+    this.#session.on('error', leave);
+  }
+
+  /** Whether requests can still be sent. */
+  get usable(): boolean {
+    return !this.#leaving && !this.#session.closed && !this.#session.destroyed;
+  }
+
+  /** Lets what runs finish. */
+  close(): void {
+    this.#leaving = true;
+    if (!this.#session.destroyed) this.#session.close();
+  }
+
+  destroy(): void {
+    this.#session.destroy();
+  }
+
+  /** Sends one request; the handler hears of it as from undici. */
+  dispatch(options: Options, handler: Dispatcher.DispatchHandler): boolean {
+    const body = options.body as Buffer | Readable | null;
+    let stream: ClientHttp2Stream;
+    try {
+      const head = headOf(options) as unknown as IncomingHttpHeaders; // A flat array, in its order.
+      stream = this.#session.request(head, { endStream: body === null });
+    } catch (error) {
+      handler.onResponseError?.(null as never, error as Error);
+      return true;
+    }
+    listen(stream, body, handler as Handler);
+    return true;
+  }
+}
+
+/** Pseudo-fields first; what HTTP/1.1 says of the connection has no place here (RFC 9113 section 8.2.2). */
+function headOf({ method, path, headers }: Options): string[] {
+  const fields = headers as readonly string[];
+  let authority = '';
+  const rest: string[] = [];
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    const name = (fields[i] ?? '').toLowerCase();
+    const value = fields[i + 1] ?? '';
+    if (name === 'host') authority = value;
+    else rest.push(name, value);
+  }
+  return [':method', method, ':scheme', 'https', ':authority', authority, ':path', path, ...rest];
+}
+
+class Controller implements Dispatcher.DispatchController {
+  readonly #stream: ClientHttp2Stream;
+  rawHeaders: string[] = [];
+  rawTrailers: string[] = [];
+  paused = false;
+  aborted = false;
+  reason: Error | null = null;
+
+  constructor(stream: ClientHttp2Stream) {
+    this.#stream = stream;
+  }
+
+  abort(reason: Error): void {
+    this.aborted = true;
+    this.reason ??= reason;
+    this.#stream.close(NGHTTP2_CANCEL);
+  }
+
+  pause(): void {
+    this.paused = true;
+    this.#stream.pause();
+  }
+
+  resume(): void {
+    this.paused = false;
+    this.#stream.resume();
+  }
+}
+
+function listen(stream: ClientHttp2Stream, body: Buffer | Readable | null, handler: Handler): void {
+  const controller = new Controller(stream);
+  let done = false;
+  const finish = (error: Error | null): void => {
+    if (done) return;
+    done = true;
+    clearTimeout(timer);
+    if (error !== null) handler.onResponseError(controller, error);
+    else handler.onResponseEnd(controller, {});
+    // The rest of the content has no reader any more.
+    if (!stream.writableEnded) stream.close(error === null ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL);
+  };
+  const timer = setTimeout(
+    () => finish(coded('UND_ERR_HEADERS_TIMEOUT')),
+    RESPONSE_HEAD_TIMEOUT_MS,
+  );
+  const begin = (headers: IncomingHttpHeaders, flags: number, raw: string[]): void => {
+    const status = Number(headers[':status']);
+    controller.rawHeaders = withoutPseudo(raw);
+    try {
+      handler.onResponseStart(controller, status, {}, '');
+    } catch (error) {
+      finish(error as Error);
+      return;
+    }
+    if (status < 200) return;
+    clearTimeout(timer);
+    stream.setTimeout(BODY_IDLE_TIMEOUT_MS, () => finish(coded('UND_ERR_BODY_TIMEOUT')));
+    if ((flags & NGHTTP2_FLAG_END_STREAM) !== 0) finish(null);
+  };
+  handler.onRequestStart(controller, {});
+  stream.on('headers', begin);
+  stream.on('response', begin as (headers: IncomingHttpHeaders, flags: number) => void);
+  stream.on('data', (chunk: Buffer) => {
+    if (!done) handler.onResponseData(controller, chunk);
+  });
+  stream.on('trailers', (_: IncomingHttpHeaders, __: number, raw: string[]) => {
+    controller.rawTrailers = raw;
+  });
+  stream.on('end', () => {
+    if (stream.rstCode === NGHTTP2_NO_ERROR && !stream.aborted) finish(null);
+  });
+  stream.on('error', (error) => finish(controller.reason ?? named(error, stream.rstCode)));
+  stream.on('close', () => finish(controller.reason ?? named(null, stream.rstCode)));
+  if (body instanceof Readable) {
+    body.on('error', (error) => controller.abort(error));
+    body.pipe(stream);
+  } else if (body !== null) {
+    stream.end(body);
+  }
+}
+
+function withoutPseudo(raw: readonly string[]): string[] {
+  const fields: string[] = [];
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    if (!raw[i]?.startsWith(':')) fields.push(raw[i] ?? '', raw[i + 1] ?? '');
+  }
+  return fields;
+}
+
+/** Refused before the origin looked at it (RFC 9113 section 8.7): may be sent again. */
+function named(error: Error | null, rstCode: number | undefined): Error {
+  if (rstCode === NGHTTP2_REFUSED_STREAM) return coded('UND_ERR_SOCKET');
+  return error ?? coded('ECONNRESET');
+}
+
+function coded(code: string): Error {
+  return Object.assign(new Error(`HTTP/2: ${code}`), { code });
+}

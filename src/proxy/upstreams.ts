@@ -1,0 +1,182 @@
+// Phase 4 of 5 for requests: connections to origins, kept and used again. Each leads to one permit's
+// addresses, for one sandbox: others never share it.
+import type { TLSSocket } from 'node:tls';
+import { type Dispatcher, Pool } from 'undici';
+import {
+  BODY_IDLE_TIMEOUT_MS,
+  HEAD_BYTES_MAX,
+  HTTP2_ORIGINS_MAX,
+  HTTP2_UNKNOWN_MS,
+  POOL_CONNECTIONS_MAX,
+  POOL_IDLE_MS,
+  POOLS_PER_WORKER_MAX,
+  RESPONSE_HEAD_TIMEOUT_MS,
+} from '../base/limits.ts';
+import { type Address, parseAddress } from '../policy/address.ts';
+import type { Permit } from './decide.ts';
+import { hostField } from './fields.ts';
+import { Http2Origin } from './http2-origin.ts';
+import { dial } from './route.ts';
+import { dialSecure, type Trust } from './secure.ts';
+import type { Tick } from './tunnel.ts';
+
+/** A way to one origin. */
+export type Upstream = {
+  readonly dispatcher: Pick<Dispatcher, 'dispatch'>;
+  /** The address that was connected to last; the first to try while there is none. */
+  address: Address | null;
+};
+
+type Kept = Upstream & { readonly dispatcher: Pool };
+type Spoken = Upstream & { readonly dispatcher: Http2Origin };
+
+/** The worker's upstream connections: a bounded number of pools, one per set of addresses. */
+export class Upstreams {
+  readonly #trust: Trust;
+  readonly #tick: Tick;
+  readonly #pools = new Map<string, Kept>();
+  /** Connections of HTTP/2, on their way or there; null: this origin speaks HTTP/1.1 only. */
+  readonly #http2 = new Map<string, Promise<Spoken | null>>();
+  readonly #http1OnlyUntilMs = new Map<string, number>();
+
+  constructor(trust: Trust, tick: Tick) {
+    this.#trust = trust;
+    this.#tick = tick;
+  }
+
+  /** @returns the pool whose connections, without TLS, all lead to this permit's addresses. */
+  towards(permit: Permit): Upstream {
+    return this.#pool(permit.poolKey, permit, null, null);
+  }
+
+  /**
+   * The same over TLS.
+   *
+   * @param http2  whether the client speaks it; the origin is asked (RFC 7301) and its answer kept.
+   * @throws SALLYPORT_UPSTREAM_UNREACHABLE, SALLYPORT_UPSTREAM_TIMEOUT, SALLYPORT_UPSTREAM_CERTIFICATE
+   */
+  async secureTowards(permit: Permit, http2: boolean): Promise<Upstream> {
+    const key = `tls ${permit.poolKey}`;
+    if (http2 && !this.#speaksHttp1Only(key)) {
+      const spoken = await this.#http2Towards(key, permit);
+      if (spoken !== null) return spoken;
+    }
+    return this.#pool(key, permit, this.#trust, null);
+  }
+
+  /** How many are held. */
+  get size(): number {
+    return this.#pools.size + this.#http2.size;
+  }
+
+  /** Ends all connections; what runs on them fails. */
+  async destroy(): Promise<void> {
+    const pools = [...this.#pools.values()];
+    const sessions = [...this.#http2.values()];
+    this.#pools.clear();
+    this.#http2.clear();
+    await Promise.all(pools.map(({ dispatcher }) => dispatcher.destroy()));
+    for (const session of sessions) (await session.catch(() => null))?.dispatcher.destroy();
+  }
+
+  #speaksHttp1Only(key: string): boolean {
+    return (this.#http1OnlyUntilMs.get(key) ?? 0) > this.#tick.nowMs;
+  }
+
+  async #http2Towards(key: string, permit: Permit): Promise<Spoken | null> {
+    const known = await this.#http2.get(key);
+    if (known?.dispatcher.usable) return known;
+    // Asked for anew: somebody else may have dialled while we waited.
+    const again = this.#http2.get(key);
+    if (again !== undefined && (await again)?.dispatcher.usable) return again;
+    const opened = this.#openHttp2(key, permit);
+    if (this.#http2.size >= HTTP2_ORIGINS_MAX) await this.#closeOldestHttp2();
+    this.#http2.set(key, opened);
+    opened.catch(() => this.#http2.delete(key));
+    return opened;
+  }
+
+  async #openHttp2(key: string, permit: Permit): Promise<Spoken | null> {
+    const socket = await dialSecure(permit, ['h2', 'http/1.1'], this.#trust);
+    if (socket.alpnProtocol !== 'h2') {
+      this.#http2.delete(key);
+      if (this.#http1OnlyUntilMs.size >= HTTP2_ORIGINS_MAX) this.#http1OnlyUntilMs.clear();
+      this.#http1OnlyUntilMs.set(key, this.#tick.nowMs + HTTP2_UNKNOWN_MS);
+      this.#pool(key, permit, this.#trust, socket);
+      return null;
+    }
+    const { host, port } = permit.target;
+    const dispatcher = new Http2Origin(hostField(host, port, 443), socket, () => {
+      this.#http2.delete(key);
+    });
+    return { dispatcher, address: parseAddress(socket.remoteAddress ?? '') };
+  }
+
+  async #closeOldestHttp2(): Promise<void> {
+    const oldest = this.#http2.entries().next();
+    if (oldest.done) return;
+    this.#http2.delete(oldest.value[0]);
+    (await oldest.value[1].catch(() => null))?.dispatcher.close();
+  }
+
+  /** @param first  a connection that stands already, for the first request. */
+  #pool(key: string, permit: Permit, trust: Trust | null, first: TLSSocket | null): Kept {
+    const known = this.#pools.get(key);
+    if (known !== undefined) {
+      first?.destroy();
+      return known;
+    }
+    if (this.#pools.size >= POOLS_PER_WORKER_MAX) this.#closeOldest();
+    const kept = open(permit, trust, first);
+    this.#pools.set(key, kept);
+    const pool = kept.dispatcher;
+    const forget = (): void => {
+      if (pool.stats.connected > 0 || pool.stats.size > 0) return;
+      if (this.#pools.get(key) !== kept) return;
+      this.#pools.delete(key);
+      void pool.close();
+    };
+    pool.on('disconnect', forget);
+    pool.on('connectionError', forget);
+    return kept;
+  }
+
+  #closeOldest(): void {
+    const oldest = this.#pools.entries().next();
+    if (oldest.done) return;
+    this.#pools.delete(oldest.value[0]);
+    void oldest.value[1].dispatcher.close(); // What is under way on it finishes first.
+  }
+}
+
+function open(permit: Permit, trust: Trust | null, first: TLSSocket | null): Kept {
+  const { host, port } = permit.target;
+  const scheme = trust === null ? 'http' : 'https';
+  let spare = first;
+  const pool = new Pool(`${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`, {
+    connections: POOL_CONNECTIONS_MAX,
+    pipelining: 1,
+    keepAliveTimeout: POOL_IDLE_MS,
+    keepAliveMaxTimeout: POOL_IDLE_MS,
+    headersTimeout: RESPONSE_HEAD_TIMEOUT_MS,
+    bodyTimeout: BODY_IDLE_TIMEOUT_MS,
+    maxHeaderSize: HEAD_BYTES_MAX,
+    connect: (_options, done) => {
+      const ready = spare?.destroyed === false ? spare : null;
+      spare = null;
+      const dialled =
+        trust === null
+          ? dial(permit).connected
+          : (ready ?? dialSecure(permit, ['http/1.1'], trust));
+      Promise.resolve(dialled).then(
+        (socket) => {
+          kept.address = parseAddress(socket.remoteAddress ?? '');
+          done(null, socket);
+        },
+        (error: Error) => done(error, null),
+      );
+    },
+  });
+  const kept: Kept = { dispatcher: pool, address: permit.addresses[0] ?? null };
+  return kept;
+}
