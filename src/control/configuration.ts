@@ -2,6 +2,7 @@
 // of the start and from what can be changed while running.
 import { SallyportError } from '../base/errors.ts';
 import type { Listen, SandboxRecord, ServeSettings } from '../workers/messages.ts';
+import type { Authority } from './authority.ts';
 import { machineAddresses, ownAddresses } from './own-addresses.ts';
 import { parseListen } from './sandboxes.ts';
 import type { LogLevel, LogLevels } from './services.ts';
@@ -19,6 +20,11 @@ export type ProxyOptions = {
   /** `ip` or `ip:port`; empty: the system's resolver. */
   readonly dnsServers: readonly string[];
   readonly logLevel: LogLevel;
+  readonly deny: 'inside' | 'connect';
+  /** Resources that are never intercepted. */
+  readonly bypass: readonly string[];
+  /** PEM of authorities that destinations may have beside the system's. */
+  readonly upstreamAuthorities: readonly string[];
   /** The control API over TCP too; absent: the unix socket alone. */
   readonly api?: { readonly listen: string; readonly token: string } | undefined;
 };
@@ -60,8 +66,12 @@ export class Configuration {
     return this.#reusePort ? this.#options.workers : 1;
   }
 
-  settings(sandboxes: readonly SandboxRecord[]): ServeSettings {
+  settings(
+    sandboxes: readonly SandboxRecord[],
+    { material, ticketKeys }: Pick<Authority, 'material' | 'ticketKeys'>,
+  ): ServeSettings {
     const { defaultSandbox, addressGuard, via, forwardedFor, dnsServers } = this.#options;
+    const { deny, bypass, upstreamAuthorities } = this.#options;
     const listens = [this.#listen, this.#api, ...sandboxes.map(({ listen }) => listen)];
     return {
       listen: this.#listen,
@@ -76,6 +86,11 @@ export class Configuration {
       ),
       dnsServers,
       logLevel: this.logLevels.proxy,
+      deny,
+      bypass,
+      upstreamAuthorities,
+      authority: material,
+      ticketKeys,
     };
   }
 }

@@ -112,6 +112,9 @@ function withDefaults(options: DaemonOptions): InstanceOptions {
     forwardedFor: options.forwardedFor ?? false,
     dnsServers: options.dnsServers ?? [],
     logLevel: options.logLevel ?? 'info',
+    deny: options.deny ?? 'connect',
+    bypass: options.bypass ?? [],
+    upstreamAuthorities: options.upstreamAuthorities ?? [],
     api: options.api,
     version: options.version,
   };

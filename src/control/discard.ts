@@ -4,7 +4,8 @@ import { acquireLock } from './lock.ts';
 import type { Paths } from './paths.ts';
 
 /**
- * Puts the policy store aside as `policy.db.damaged`: rules, sandboxes and the choice of a preset.
+ * Puts the policy store aside as `policy.db.damaged`: rules, sandboxes, secrets and the choice of a
+ * preset.
  * The audit stays. Waits, and blocks this thread, for the daemon that failed on it to end.
  *
  * @returns false, and does nothing, when a daemon still runs after the time.

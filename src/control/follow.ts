@@ -5,6 +5,7 @@ import { SallyportError } from '../base/errors.ts';
 import { FOLLOW_QUEUE_BYTES_MAX, FOLLOWERS_MAX } from '../base/limits.ts';
 import { formatHostPort } from '../policy/resource.ts';
 import type { Outcome } from '../proxy/exchange.ts';
+import { isListed } from './log.ts';
 
 /** One line of the stream. */
 export type LiveDecision = {
@@ -43,7 +44,7 @@ export class Followers {
   publish(outcomes: readonly Outcome[]): void {
     if (this.#readers.size === 0) return;
     for (const outcome of outcomes) {
-      if (outcome.verdict !== 'none') this.#tell(outcome);
+      if (isListed(outcome)) this.#tell(outcome);
     }
   }
 

@@ -1,21 +1,25 @@
 // One running instance: store, policy, workers, audit and API put together, in the order in which
 // each needs the one before, and taken apart in reverse. Touches no signal and no environment.
 import { chmodSync, rmSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
 import { WORKERS_MAX } from '../base/limits.ts';
+import { Credentials } from '../credentials/inject.ts';
+import { Vault } from '../credentials/vault.ts';
 import { Lane } from '../matcher/lane.ts';
 import { Publisher } from '../matcher/publish.ts';
-import type { SandboxRecord } from '../workers/messages.ts';
-import { WorkerPool } from '../workers/pool.ts';
+import { type PoolOptions, WorkerPool } from '../workers/pool.ts';
 import { Audit } from './audit.ts';
+import { Authority } from './authority.ts';
 import { Configuration, type ProxyOptions } from './configuration.ts';
 import { Followers } from './follow.ts';
 import { DecisionLog } from './log.ts';
 import type { Paths } from './paths.ts';
 import { PolicyService } from './policy.ts';
 import { formatListen, Sandboxes } from './sandboxes.ts';
+import { Secrets } from './secrets.ts';
 import { buildServer } from './server.ts';
 import type { DaemonStatus, Services } from './services.ts';
 import { Store } from './store.ts';
@@ -51,7 +55,8 @@ type Closing = (() => unknown)[];
  * Starts everything.
  *
  * @returns when the proxy and the API accept connections.
- * @throws SALLYPORT_STORE_CORRUPT, SALLYPORT_CONFLICT for an address in use, SALLYPORT_USAGE
+ * @throws SALLYPORT_STORE_CORRUPT, SALLYPORT_VAULT_UNREADABLE for a key file that cannot be used,
+ *   SALLYPORT_CONFLICT for an address in use, SALLYPORT_USAGE
  */
 export async function startInstance(
   options: InstanceOptions,
@@ -71,37 +76,40 @@ async function start(
   around: Surroundings,
   closing: Closing,
 ): Promise<Instance> {
-  const { paths, clock, logger } = around;
-  const startedMs = clock.monotonicMs();
+  const startedMs = around.clock.monotonicMs();
   const state = await openState(around, closing);
   const publisher = await Publisher.create();
   const configuration = new Configuration(options, around.reusePort);
-  let pool: WorkerPool | null = null;
-  const configure = async (records: readonly SandboxRecord[]): Promise<void> => {
-    await pool?.configure(configuration.settings(records), records);
-  };
-  const sandboxes = new Sandboxes({
-    store: state.store,
-    clock,
-    configure,
-    dropRules: (number) => policy.dropScope(number),
-    reservedPaths: [paths.socket],
-  });
-  const policy = await PolicyService.start(state.store, publisher, sandboxes, clock);
-  closing.push(() => policy.settled());
-  await prepare(options, policy, sandboxes, logger);
+  const governed = await govern(state, publisher, configuration, around, closing);
+  const { policy, sandboxes, secrets, authority, configure } = governed;
+  await prepare(options, policy, sandboxes, around.logger);
 
-  pool = await startPool(configuration, publisher, sandboxes.records(), state, around);
-  const drain = once((timeoutMs: number) => pool?.drain(timeoutMs));
+  const records = sandboxes.records();
+  const told = {
+    settings: configuration.settings(records, authority),
+    sandboxes: records,
+    bindings: secrets.bindings(),
+  };
+  const pool = await startPool(configuration, publisher, told, state, around);
+  governed.workers.pool = pool;
+  const drain = once((timeoutMs: number) => pool.drain(timeoutMs));
   closing.push(() => drain(0));
   configuration.port = pool.port;
-  await configure(sandboxes.records()); // Its own addresses are known only now.
+  await configure(); // Its own addresses are known only now.
+  secrets.start();
 
   const services: Services = {
     policy,
     sandboxes,
+    secrets,
+    authority,
     matcher: new Lane(publisher.memory, publisher.module, WORKERS_MAX),
     addressGuard: options.addressGuard,
+    interception: () => ({
+      credentials: new Credentials(secrets.bindings()),
+      bypass: options.bypass,
+      deny: options.deny,
+    }),
     log: state.log,
     followers: state.followers,
     shared: () => configuration.listen,
@@ -109,18 +117,65 @@ async function start(
     logLevels: () => configuration.logLevels,
     setLogLevels: async (levels) => {
       configuration.logLevels = levels;
-      logger.level = levels.general;
-      await configure(sandboxes.records());
+      around.logger.level = levels.general;
+      await configure();
     },
     stop: around.onStop,
     report: (error) =>
-      logger.error({ error: describe(error) }, 'a request to the control API failed'),
+      around.logger.error({ error: describe(error) }, 'a request to the control API failed'),
   };
   await listenApi(services, configuration, around, closing);
   return {
     status: services.status,
     stop: once((drainTimeoutMs) => end(drainTimeoutMs, drain, state.followers, closing)),
   };
+}
+
+type Governed = {
+  readonly policy: PolicyService;
+  readonly sandboxes: Sandboxes;
+  readonly secrets: Secrets;
+  readonly authority: Authority;
+  /** Null before there are any; then nobody has to be told. */
+  readonly workers: { pool: WorkerPool | null };
+  /** Tells all workers what holds now. */
+  readonly configure: () => Promise<void>;
+};
+
+/** Rules, sandboxes and secrets: what the API changes and the workers go by. */
+async function govern(
+  { store, vault }: State,
+  publisher: Publisher,
+  configuration: Configuration,
+  { paths, clock, logger }: Surroundings,
+  closing: Closing,
+): Promise<Governed> {
+  const workers: Governed['workers'] = { pool: null };
+  const configure = async (): Promise<void> => {
+    const records = sandboxes.records();
+    const settings = configuration.settings(records, authority);
+    await workers.pool?.configure(settings, records, secrets.bindings());
+  };
+  const dropScope = async (number: number): Promise<void> => {
+    await policy.dropScope(number);
+    await secrets.dropScope(number);
+  };
+  const authority = new Authority({ path: paths.authority, clock, onChange: configure });
+  closing.push(() => authority.close());
+  const reservedPaths = [paths.socket];
+  const sandboxes = new Sandboxes({ store, clock, configure, dropScope, reservedPaths });
+  const secrets = new Secrets({
+    store: store.secrets,
+    vault,
+    clock,
+    scopes: sandboxes,
+    onChange: configure,
+    report: (message, facts) => logger.warn(facts, message),
+  });
+  closing.push(() => secrets.close());
+  const policy = await PolicyService.start(store, publisher, sandboxes, clock);
+  closing.push(() => policy.settled());
+  return { policy, sandboxes, secrets, authority, workers, configure };
 }
 
 type Parts = {
@@ -153,11 +208,19 @@ function statusOf(
   });
 }
 
-type State = { store: Store; log: DecisionLog; audit: Audit; followers: Followers };
+type State = {
+  store: Store;
+  vault: Vault;
+  log: DecisionLog;
+  audit: Audit;
+  followers: Followers;
+};
 
 async function openState({ paths, logger }: Surroundings, closing: Closing): Promise<State> {
   const store = Store.open(paths.policyDatabase);
   closing.push(() => store.close());
+  const own = dirname(paths.vaultKey) === paths.state;
+  const vault = Vault.open(paths.vaultKey, own ? 'create' : 'refuse');
   const log = DecisionLog.open(paths.logDatabase, (error) =>
     logger.warn({ error: describe(error) }, 'the log of decisions cannot be written'),
   );
@@ -174,7 +237,7 @@ async function openState({ paths, logger }: Surroundings, closing: Closing): Pro
     },
   });
   closing.push(() => audit.close());
-  return { store, log, audit, followers: new Followers() };
+  return { store, vault, log, audit, followers: new Followers() };
 }
 
 /** What the command line asks to be there from the start. */
@@ -202,7 +265,7 @@ async function prepare(
 async function startPool(
   configuration: Configuration,
   publisher: Publisher,
-  sandboxes: readonly SandboxRecord[],
+  told: Pick<PoolOptions, 'settings' | 'sandboxes' | 'bindings'>,
   { audit, log, followers }: State,
   { clock, logger, reusePort }: Surroundings,
 ): Promise<WorkerPool> {
@@ -212,8 +275,7 @@ async function startPool(
       workers: configuration.workers,
       memory: publisher.memory,
       module: publisher.module,
-      settings: configuration.settings(sandboxes),
-      sandboxes,
+      ...told,
       clock,
       onOutcomes: async (outcomes) => {
         log.add(outcomes);

@@ -38,6 +38,15 @@ type OnTrouble = (error: unknown) => void;
 /** Where failures to reach an allowed destination begin; only these are told in REASON. */
 const UPSTREAM_CODE = /^SALLYPORT_(UPSTREAM|DNS)_/;
 
+/**
+ * Whether people are shown an exchange. One without a decision is no news, and a tunnel that is
+ * intercepted is told by the requests inside it.
+ */
+export function isListed({ verdict, method, mode, code }: Outcome): boolean {
+  const isOpening = method === 'CONNECT' && mode === 'forward' && code === null;
+  return verdict !== 'none' && !isOpening;
+}
+
 export class DecisionLog {
   readonly #database: DatabaseSync;
   readonly #onTrouble: OnTrouble;
@@ -70,7 +79,7 @@ export class DecisionLog {
   /** Adds decisions; they are on the disk AUDIT_FLUSH_MS later. Exchanges without one are left out. */
   add(outcomes: readonly Outcome[]): void {
     for (const outcome of outcomes) {
-      if (outcome.verdict !== 'none') this.#add(outcome);
+      if (isListed(outcome)) this.#add(outcome);
     }
     if (this.#waiting.size >= this.#rowsMax) this.#flushOrForget();
     else if (this.#waiting.size > 0) {

@@ -24,6 +24,26 @@ export const STORE_MIGRATIONS: readonly string[] = [
      created_at_ms INTEGER NOT NULL
    ) STRICT;
    CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;`,
+  `CREATE TABLE secrets (
+     id TEXT PRIMARY KEY,
+     kind TEXT NOT NULL CHECK (kind IN ('service', 'custom', 'registry')),
+     scope INTEGER NOT NULL, -- 0 global, -1 the host alone, else a sandbox.
+     name TEXT NOT NULL,
+     hosts TEXT NOT NULL,
+     placeholder TEXT,
+     placeholder_key TEXT,
+     places TEXT NOT NULL,
+     policy TEXT,
+     plaintext INTEGER NOT NULL,
+     command TEXT,
+     refresh_ms INTEGER,
+     username TEXT,
+     auth_endpoint TEXT,
+     sealed BLOB,
+     created_at_ms INTEGER NOT NULL,
+     UNIQUE (kind, scope, name),
+     CHECK ((sealed IS NULL) <> (command IS NULL))
+   ) STRICT, WITHOUT ROWID;`,
 ];
 
 /** log.db: what `policy log` shows; lost without harm. */

@@ -15,6 +15,10 @@ export type Paths = {
   readonly policyDatabase: string;
   readonly logDatabase: string;
   readonly lockDatabase: string;
+  /** What secrets are sealed with. */
+  readonly vaultKey: string;
+  /** The certificate authority, with its key. */
+  readonly authority: string;
   readonly audit: string;
   readonly daemonLog: string;
 };
@@ -26,7 +30,9 @@ export type Env = Readonly<Record<string, string | undefined>>;
  * Finds the paths; creates nothing.
  *
  * @param env  XDG_STATE_HOME, XDG_CONFIG_HOME, XDG_RUNTIME_DIR and HOME are read. Relative ones are
- *   passed over, as the XDG specification says.
+ *   passed over, as the XDG specification says. SALLYPORT_KEY_FILE is where the key of the secrets
+ *   lies when not in the state folder.
+ * @throws SALLYPORT_USAGE
  */
 export function resolvePaths(env: Env): Paths {
   const home = absolute(env.HOME) ?? homedir();
@@ -49,6 +55,8 @@ export function resolvePaths(env: Env): Paths {
     policyDatabase: join(state, 'policy.db'),
     logDatabase: join(state, 'log.db'),
     lockDatabase: join(state, 'lock.db'),
+    vaultKey: vaultKeyOf(env.SALLYPORT_KEY_FILE) ?? join(state, 'vault.key'),
+    authority: join(state, 'authority.json'),
     audit: join(state, 'audit'),
     daemonLog: join(state, 'daemon.log'),
   };
@@ -71,6 +79,12 @@ export function createFolders(paths: Paths): void {
     }
     if ((status.mode & 0o077) !== 0) chmodSync(folder, 0o700);
   }
+}
+
+/** A daemon has another working folder than the command that starts it. */
+function vaultKeyOf(path: string | undefined): string | undefined {
+  if (path === undefined || path === '' || isAbsolute(path)) return path || undefined;
+  throw new SallyportError('SALLYPORT_USAGE', `SALLYPORT_KEY_FILE is no absolute path: ${path}`);
 }
 
 function absolute(path: string | undefined): string | undefined {

@@ -34,8 +34,8 @@ export type SandboxOptions = {
   readonly clock: Clock;
   /** Hands the sandboxes to all workers. @throws SALLYPORT_CONFLICT when a listener does not open */
   readonly configure: (records: readonly SandboxRecord[]) => Promise<void>;
-  /** Removes the rules of a sandbox. */
-  readonly dropRules: (number: number) => Promise<void>;
+  /** Removes the rules and the secrets of a sandbox. */
+  readonly dropScope: (number: number) => Promise<void>;
   /** Socket paths that are the daemon's own. */
   readonly reservedPaths: readonly string[];
 };
@@ -115,14 +115,14 @@ export class Sandboxes implements ScopeNames {
     });
   }
 
-  /** Removes a sandbox, its listener, its token and its rules. @throws SALLYPORT_NOT_FOUND */
+  /** Removes a sandbox, its listener, its token, its rules and its secrets. @throws SALLYPORT_NOT_FOUND */
   remove(name: string): Promise<void> {
     return this.#inTurn(async () => {
       const sandbox = this.get(name);
       this.#forget(sandbox); // First, so that no rule can be added for it meanwhile.
       try {
         await this.#configure();
-        await this.#options.dropRules(sandbox.number);
+        await this.#options.dropScope(sandbox.number);
         this.#options.store.removeSandbox(name);
       } catch (error) {
         this.#keep(sandbox);

@@ -77,6 +77,7 @@ export const CheckBody = z.strictObject({
   target: z.string().describe('Host, host:port, address or URL; port 443 unless named.'),
   sandbox_id: z.string().optional(),
   protocol: z.enum(['tcp', 'udp']).default('tcp'),
+  verbose: z.boolean().default(false).describe('Tell of interception too.'),
 });
 
 export const CheckAnswer = z.object({
@@ -91,6 +92,16 @@ export const CheckAnswer = z.object({
   resource_value: z.string(),
   rule: z.string().optional(),
   matched_rule: z.string().optional().describe('The rule that allows; ours.'),
+  interception: z
+    .object({
+      intercepted: z.boolean(),
+      reason: z.string(),
+      credentials: z.array(
+        z.object({ id: z.string(), name: z.string(), kind: z.string(), policy: z.string() }),
+      ),
+    })
+    .optional()
+    .describe('Whether TLS to the target would be terminated, why, and what would be injected.'),
   generation: z.number(),
   target: z.string(),
   type: z.literal('network'),

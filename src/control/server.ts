@@ -16,10 +16,12 @@ import {
   API_REQUEST_TIMEOUT_MS,
   API_TOKEN_BYTES_MIN,
 } from '../base/limits.ts';
+import { addAuthorityRoutes } from './routes-authority.ts';
 import { addDaemonRoutes } from './routes-daemon.ts';
 import { addLogRoutes } from './routes-log.ts';
 import { addPolicyRoutes } from './routes-policy.ts';
 import { addSandboxRoutes } from './routes-sandbox.ts';
+import { addSecretRoutes } from './routes-secret.ts';
 import { sha256 } from './sandboxes.ts';
 import type { Services } from './services.ts';
 
@@ -77,6 +79,8 @@ export async function buildServer(services: Services, access: Access): Promise<F
     const typed = routes.withTypeProvider<ZodTypeProvider>();
     addDaemonRoutes(typed, services);
     addSandboxRoutes(typed, services);
+    addAuthorityRoutes(typed, services);
+    addSecretRoutes(typed, services);
     addPolicyRoutes(typed, services);
     addLogRoutes(typed, services);
     typed.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());

@@ -2,10 +2,13 @@
 import type { Matcher } from '../policy/decision.ts';
 import type { AddressGuard } from '../policy/judge.ts';
 import type { Listen } from '../workers/messages.ts';
+import type { Authority } from './authority.ts';
+import type { InterceptionFacts } from './check.ts';
 import type { Followers } from './follow.ts';
 import type { DecisionLog } from './log.ts';
 import type { PolicyService } from './policy.ts';
 import type { Sandboxes } from './sandboxes.ts';
+import type { Secrets } from './secrets.ts';
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -35,9 +38,12 @@ export type DaemonStatus = {
 export type Services = {
   readonly policy: PolicyService;
   readonly sandboxes: Sandboxes;
+  readonly secrets: Secrets;
+  readonly authority: Authority;
   /** The daemon's own lane. */
   readonly matcher: Matcher;
   readonly addressGuard: AddressGuard;
+  readonly interception: InterceptionFacts;
   readonly log: DecisionLog;
   readonly followers: Followers;
   /** The shared proxy listener, with the port in use. */

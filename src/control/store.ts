@@ -1,4 +1,4 @@
-// The rules, the sandboxes and the settings on the disk. Each method is one transaction, and when
+// The rules, the sandboxes, the settings and the secrets on the disk. Each method is one transaction, and when
 // it returns, its change survives a power cut. It decides nothing: policy.ts and sandboxes.ts do.
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
 import { parseResources } from '../policy/resource.ts';
@@ -6,6 +6,7 @@ import type { CreatedVia, Decision, Protocol, Rule, Source } from '../policy/rul
 import type { Listen } from '../workers/messages.ts';
 import { corrupt, inTransaction, openDatabase } from './database.ts';
 import { STORE_MIGRATIONS } from './migrations.ts';
+import { SecretStore } from './secret-store.ts';
 
 /** A rule with what listings show of it. */
 export type StoredRule = Rule & {
@@ -40,12 +41,14 @@ export type StoreChange = {
 type Row = Record<string, SQLOutputValue>;
 
 export class Store {
+  readonly secrets: SecretStore;
   readonly #database: DatabaseSync;
   readonly #path: string;
 
   private constructor(database: DatabaseSync, path: string) {
     this.#database = database;
     this.#path = path;
+    this.secrets = new SecretStore(database);
   }
 
   /** @throws SALLYPORT_STORE_CORRUPT */

@@ -16,6 +16,15 @@ t.test('follows the XDG variables, and goes without', async (t) => {
   t.equal(dirname(bare.socket), bare.state);
 });
 
+t.test('the key of the secrets lies in the state folder, or where it is said', async (t) => {
+  const env = { XDG_STATE_HOME: '/s', HOME: '/h' };
+  t.equal(resolvePaths(env).vaultKey, '/s/sallyport/vault.key');
+  t.equal(resolvePaths({ ...env, SALLYPORT_KEY_FILE: '' }).vaultKey, '/s/sallyport/vault.key');
+  t.equal(resolvePaths({ ...env, SALLYPORT_KEY_FILE: '/run/key' }).vaultKey, '/run/key');
+  const usage = { code: 'SALLYPORT_USAGE', message: /no absolute path: key/ };
+  t.throws(() => resolvePaths({ ...env, SALLYPORT_KEY_FILE: 'key' }), usage);
+});
+
 t.test('instances with one runtime folder have sockets of their own', async (t) => {
   const [a, b] = ['/a', '/b'].map((state) =>
     resolvePaths({ XDG_STATE_HOME: state, XDG_RUNTIME_DIR: '/r', HOME: '/h' }),

@@ -21,7 +21,7 @@ function setup(t: Parameters<typeof temporaryFolder>[0]) {
       configured.push(records);
       if (state.refusing) throw new SallyportError('SALLYPORT_CONFLICT', 'EADDRINUSE');
     },
-    dropRules: async () => {
+    dropScope: async () => {
       if (state.sticking) throw new SallyportError('SALLYPORT_PUBLISH_TIMEOUT', 'stuck');
     },
     reservedPaths: [join(folder, 'api.sock')],

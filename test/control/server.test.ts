@@ -71,6 +71,10 @@ t.test('the daemon tells about itself', async (t) => {
   const openapi = (await get('/openapi.json')).body as { openapi: string; paths: object };
   t.equal(openapi.openapi, '3.1.0');
   t.strictSame(Object.keys(openapi.paths).sort(), [
+    '/authority',
+    '/authority/export',
+    '/authority/import',
+    '/authority/rotate',
     '/daemon/health',
     '/daemon/info',
     '/daemon/loglevel',
@@ -88,6 +92,9 @@ t.test('the daemon tells about itself', async (t) => {
     '/sandbox',
     '/sandbox/{name}',
     '/sandbox/{name}/token',
+    '/secrets',
+    '/secrets/custom',
+    '/secrets/import',
   ]);
   const stop = await send({ socketPath: paths.socket }, 'POST', '/daemon/stop', {
     body: { drain_timeout_ms: 5 },

@@ -1,0 +1,242 @@
+// What a secret must be before it is stored. Every fault of it is named at once, and none quotes the
+// value.
+import { SallyportError } from '../base/errors.ts';
+import {
+  SECRET_COMMAND_BYTES_MAX,
+  SECRET_HOSTS_MAX,
+  SECRET_NAME_BYTES_MAX,
+  SECRET_PLACEHOLDER_BYTES_MAX,
+  SECRET_PLACEHOLDER_BYTES_MIN,
+  SECRET_REFRESH_MS,
+  SECRET_REFRESH_MS_MAX,
+  SECRET_REFRESH_MS_MIN,
+} from '../base/limits.ts';
+import type { InjectionPolicy } from '../credentials/binding.ts';
+import { SERVICES } from '../credentials/services.ts';
+import { ON_DEMAND_MS } from '../credentials/sources.ts';
+import { faultOfValue } from '../credentials/value.ts';
+import { parseResources, type Resource } from '../policy/resource.ts';
+import type { Place, StoredSecret } from './secret-store.ts';
+
+/** What all kinds have in common. */
+export type Given = {
+  /** Either the value itself, or a command that writes it. */
+  readonly value?: string | undefined;
+  readonly command?: string | undefined;
+  /** With a command; ON_DEMAND_MS for on demand. */
+  readonly refreshMs?: number | undefined;
+  /** Absent: all sandboxes; for a registry, none. */
+  readonly sandbox?: string | undefined;
+  /** Takes the place of one that is there. */
+  readonly replace?: boolean | undefined;
+  /** False: the command is first run when the value is needed. */
+  readonly verify?: boolean | undefined;
+};
+
+export type NewService = Given & {
+  readonly service: string;
+  readonly policy?: InjectionPolicy | undefined;
+  readonly plaintext?: boolean | undefined;
+};
+
+export type NewRegistry = Given & {
+  /** HOST or HOST:PORT. */
+  readonly registry: string;
+  readonly username?: string | undefined;
+  /** The one URL besides the registry that may have the credential, for its bearer tokens. */
+  readonly authEndpoint?: string | undefined;
+  readonly allSandboxes?: boolean | undefined;
+};
+
+export type NewCustom = Given & {
+  /** Comma lists. */
+  readonly hosts: readonly string[];
+  readonly env: string;
+  readonly placeholder?: string | undefined;
+  readonly in?: readonly Place[] | undefined;
+  readonly plaintext?: boolean | undefined;
+};
+
+/** A secret as it will be stored, but for what is only known then. */
+export type Draft = Omit<
+  StoredSecret,
+  'id' | 'scope' | 'placeholderKey' | 'sealed' | 'createdAtMs'
+> & { readonly value: string | null };
+
+export const DEFAULT_POLICY: InjectionPolicy = 'if-sentinel-or-absent';
+export const DEFAULT_PLACEHOLDER = 'sbx-cs-{rand}';
+/** Content only if asked for: a service may show to others what is posted to it. */
+export const DEFAULT_PLACES: readonly Place[] = ['fields', 'query'];
+
+const NOTHING = {
+  hosts: [],
+  placeholder: null,
+  in: [],
+  policy: null,
+  plaintext: false,
+  username: null,
+  authEndpoint: null,
+} as const;
+
+/** @throws SALLYPORT_SECRET_INVALID naming every fault */
+export function serviceDraft(wanted: NewService): Draft {
+  const { service, policy = DEFAULT_POLICY, plaintext = false } = wanted;
+  const faults: string[] = [];
+  if (!Object.hasOwn(SERVICES, service)) {
+    const names = Object.keys(SERVICES).join(', ');
+    faults.push(
+      `there is no service "${service}", only ${names}; for another use secret set-custom`,
+    );
+  }
+  const source = sourceOf(wanted, SECRET_REFRESH_MS, faults);
+  refuse(faults);
+  return { ...NOTHING, ...source, kind: 'service', name: service, policy, plaintext };
+}
+
+/** @throws SALLYPORT_SECRET_INVALID naming every fault */
+export function registryDraft(wanted: NewRegistry): Draft {
+  const { registry, username = '', authEndpoint = null, allSandboxes, sandbox } = wanted;
+  const faults: string[] = [];
+  const name = registryHost(registry, faults);
+  if (!/^[\x21-\x39\x3b-\x7e]+$/.test(username) || username.length > SECRET_NAME_BYTES_MAX) {
+    faults.push('a registry has a username, of visible letters without a colon'); // RFC 7617 section 2.
+  }
+  if (authEndpoint !== null && !isEndpoint(authEndpoint)) {
+    faults.push('the auth endpoint is no exact https URL: no user, no query, no fragment');
+  }
+  if (allSandboxes && sandbox !== undefined) {
+    faults.push('all sandboxes and one sandbox exclude each other');
+  }
+  const source = sourceOf(wanted, SECRET_REFRESH_MS, faults);
+  refuse(faults);
+  return { ...NOTHING, ...source, kind: 'registry', name, username, authEndpoint };
+}
+
+/** @throws SALLYPORT_SECRET_INVALID naming every fault */
+export function customDraft(wanted: NewCustom): Draft {
+  const { env, placeholder = DEFAULT_PLACEHOLDER, plaintext = false } = wanted;
+  const faults: string[] = [];
+  const hosts = customHosts(wanted.hosts, faults);
+  if (!/^[A-Za-z_]\w*$/.test(env) || env.length > SECRET_NAME_BYTES_MAX) {
+    faults.push(`"${env}" is no name of an environment variable`);
+  }
+  const fault = faultOfPlaceholder(placeholder, wanted.value);
+  if (fault !== null) faults.push(fault);
+  const places = [...new Set(wanted.in ?? DEFAULT_PLACES)];
+  const source = sourceOf(wanted, ON_DEMAND_MS, faults);
+  refuse(faults);
+  return {
+    ...NOTHING,
+    ...source,
+    kind: 'custom',
+    name: env,
+    hosts,
+    placeholder,
+    in: places,
+    plaintext,
+  };
+}
+
+type Source = Pick<Draft, 'value' | 'command' | 'refreshMs'>;
+
+function sourceOf(given: Given, defaultMs: number, faults: string[]): Source {
+  const { value, command, refreshMs } = given;
+  if ((value === undefined) === (command === undefined)) {
+    faults.push('a secret has either a value or a command that writes it');
+  }
+  if (command === undefined) {
+    const fault = value === undefined ? null : faultOfValue(value);
+    if (fault !== null) faults.push(fault);
+    if (refreshMs !== undefined) faults.push('only what a command writes can be refreshed');
+    return { value: value ?? null, command: null, refreshMs: null };
+  }
+  faults.push(...faultsOfCommand(command, refreshMs));
+  return { value: null, command, refreshMs: refreshMs ?? defaultMs };
+}
+
+function faultsOfCommand(command: string, refreshMs: number | undefined): string[] {
+  const faults: string[] = [];
+  if (command.trim() === '') faults.push('the command is empty');
+  if (Buffer.byteLength(command) > SECRET_COMMAND_BYTES_MAX) {
+    faults.push(`the command has more than ${SECRET_COMMAND_BYTES_MAX} bytes`);
+  }
+  if (refreshMs !== undefined && refreshMs !== ON_DEMAND_MS && !isInterval(refreshMs)) {
+    faults.push('the refresh interval is not on-demand, nor between 10s and 24h');
+  }
+  return faults;
+}
+
+function isInterval(ms: number): boolean {
+  return Number.isInteger(ms) && ms >= SECRET_REFRESH_MS_MIN && ms <= SECRET_REFRESH_MS_MAX;
+}
+
+function registryHost(text: string, faults: string[]): string {
+  const [resource, ...more] = resourcesOf([text], faults);
+  if (resource === undefined) return text;
+  if (more.length > 0 || !isExact(resource)) {
+    faults.push(`"${text}" is no registry; name one host, such as ghcr.io or localhost:5000`);
+  }
+  return resource.text;
+}
+
+/** A host as secrets are stored by it; what is no host stays as it is, and matches none. */
+export function storedHost(text: string): string {
+  const [resource] = resourcesOf([text], []);
+  return resource?.text ?? text;
+}
+
+function customHosts(lists: readonly string[], faults: string[]): readonly string[] {
+  const resources = resourcesOf(lists, faults);
+  if (resources.length > SECRET_HOSTS_MAX) {
+    faults.push(`${resources.length} hosts are named, at most ${SECRET_HOSTS_MAX} are possible`);
+  }
+  for (const resource of resources) {
+    const wide = resource.kind === 'any' || (resource.kind === 'cidr' && !isExact(resource));
+    if (wide) faults.push(`"${resource.text}" is too wide for a secret; name its hosts`);
+  }
+  return resources.map(({ text }) => text);
+}
+
+/** One host or one address. */
+function isExact(resource: Resource): boolean {
+  if (resource.kind === 'any') return false;
+  if (resource.kind === 'cidr') return resource.prefixLength === resource.bytes.length * 8;
+  return resource.prefix === 'none' && !/[*?[]/.test(resource.text);
+}
+
+/** The grammar of rules, so that a host is spelled in one way everywhere. */
+function resourcesOf(lists: readonly string[], faults: string[]): readonly Resource[] {
+  try {
+    return parseResources(lists.join(','));
+  } catch (error) {
+    if (!(error instanceof SallyportError)) throw error;
+    faults.push(error.message);
+    return [];
+  }
+}
+
+/** It must look the same in a field, in a query (RFC 3986 section 2.3) and in JSON. */
+function faultOfPlaceholder(placeholder: string, value: string | undefined): string | null {
+  const fixed = placeholder.replace('{rand}', '');
+  if (!/^[\w.~-]*$/.test(fixed)) {
+    return 'the placeholder has letters, digits and -._~ alone, and {rand} once at most';
+  }
+  if (placeholder.length > SECRET_PLACEHOLDER_BYTES_MAX) {
+    return `the placeholder has more than ${SECRET_PLACEHOLDER_BYTES_MAX} bytes`;
+  }
+  if (fixed === placeholder && fixed.length < SECRET_PLACEHOLDER_BYTES_MIN) {
+    return `a placeholder without {rand} has at least ${SECRET_PLACEHOLDER_BYTES_MIN} letters`;
+  }
+  return value !== undefined && value !== '' && placeholder.includes(value)
+    ? 'the placeholder holds the value itself'
+    : null;
+}
+
+function isEndpoint(text: string): boolean {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  return url?.protocol === 'https:' && url.href === text && !/[?#@]/.test(text);
+}
+
+function refuse(faults: readonly string[]): void {
+  if (faults.length > 0) throw new SallyportError('SALLYPORT_SECRET_INVALID', faults.join('; '));
+}

@@ -1,0 +1,395 @@
+// The secrets: who may use which credential, and what it is at the moment. A change is on the disk,
+// sealed, and with all workers before it is answered. Values leave here for workers, and nowhere else.
+import { randomUUID } from 'node:crypto';
+import type { Clock } from '../base/clock.ts';
+import { SallyportError } from '../base/errors.ts';
+import { SECRET_RETRY_MS, SECRETS_MAX } from '../base/limits.ts';
+import type { Binding, InjectionPolicy } from '../credentials/binding.ts';
+import { newPlaceholderKey } from '../credentials/placeholder.ts';
+import { serviceBinding } from '../credentials/services.ts';
+import { CommandSource, ON_DEMAND_MS } from '../credentials/sources.ts';
+import type { Vault } from '../credentials/vault.ts';
+import { GLOBAL_SCOPE } from '../policy/rule.ts';
+import type { ScopeNames } from './policy.ts';
+import type { SecretsAnswer } from './schemas-secret.ts';
+import {
+  customDraft,
+  DEFAULT_POLICY,
+  type Draft,
+  type Given,
+  type NewCustom,
+  type NewRegistry,
+  type NewService,
+  registryDraft,
+  serviceDraft,
+} from './secret-input.ts';
+import {
+  type HeldSecret,
+  listSecrets,
+  type SecretFilter,
+  scopeText,
+  secretText,
+} from './secret-listing.ts';
+import { type SecretSelector, selectSecrets } from './secret-selector.ts';
+import { HOST_ONLY_SCOPE, type SecretStore, type StoredSecret } from './secret-store.ts';
+
+export type SecretsOptions = {
+  readonly store: SecretStore;
+  readonly vault: Vault;
+  readonly clock: Clock;
+  readonly scopes: ScopeNames;
+  /** Hands the bindings to all workers; resolves when all of them have them. */
+  readonly onChange: () => Promise<void>;
+  /** Something about a secret that the operator should know. */
+  readonly report: (message: string, facts: { secret: string; error: string }) => void;
+};
+
+export type Imported = {
+  readonly service: string;
+  readonly state: 'imported' | 'replaced' | 'skipped';
+};
+
+export type Stored = { readonly held: HeldSecret; readonly replaced: boolean };
+
+/** A secret with where its value comes from: it is here, or a command gives it. */
+class Entry implements HeldSecret {
+  readonly secret: StoredSecret;
+  readonly source: CommandSource | null;
+  /** What the command gave that all workers have. */
+  told: string | null = null;
+  readonly #value: string | null;
+
+  constructor(secret: StoredSecret, value: string | null, source: CommandSource | null) {
+    this.secret = secret;
+    this.#value = value;
+    this.source = source;
+  }
+
+  get value(): string | null {
+    return this.source === null ? this.#value : this.source.last;
+  }
+}
+
+export class Secrets {
+  readonly #options: SecretsOptions;
+  readonly #entries = new Map<string, Entry>();
+  readonly #timers = new Map<string, NodeJS.Timeout>();
+  readonly #closing = new AbortController();
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(options: SecretsOptions) {
+    this.#options = options;
+    for (const secret of options.store.all()) this.#keep(this.#entryOf(secret));
+  }
+
+  /** What people may see of them, in order of scope, kind and name. */
+  list(filter: SecretFilter): SecretsAnswer {
+    return listSecrets(this.#sorted(), this.#options.scopes, filter);
+  }
+
+  /**
+   * What workers are told. An empty value stands for one that cannot be had at present: a request
+   * that needs it must fail, not go without.
+   */
+  bindings(): Binding[] {
+    return this.#sorted().flatMap(({ secret, value }) => bindingOf(secret, value ?? '') ?? []);
+  }
+
+  /** Fetches what commands give, in the background: a slow one keeps no daemon from starting. */
+  start(): void {
+    for (const entry of this.#entries.values()) void this.#refresh(entry);
+  }
+
+  /** Ends all commands and waits for the change under way. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    await this.#turn;
+  }
+
+  /**
+   * Stores the secret of a service, or of a registry.
+   *
+   * @throws SALLYPORT_SECRET_INVALID naming every fault, SALLYPORT_CONFLICT for one that is there,
+   *   SALLYPORT_NOT_FOUND for a sandbox.
+   */
+  async set(wanted: NewService | NewRegistry): Promise<Stored> {
+    if ('service' in wanted) return this.#put(serviceDraft(wanted), wanted, GLOBAL_SCOPE);
+    const scope = wanted.allSandboxes ? GLOBAL_SCOPE : HOST_ONLY_SCOPE;
+    return this.#put(registryDraft(wanted), wanted, scope);
+  }
+
+  /** Stores a secret that stands for its placeholder. @throws what `set` throws */
+  async setCustom(wanted: NewCustom): Promise<Stored> {
+    return this.#put(customDraft(wanted), wanted, GLOBAL_SCOPE);
+  }
+
+  /**
+   * Stores secrets of services for all sandboxes, all or none; leaves those alone that are there,
+   * unless `replace`.
+   *
+   * @throws SALLYPORT_SECRET_INVALID naming every fault of every one
+   */
+  import(wanted: readonly NewService[], replace: boolean): Promise<Imported[]> {
+    return this.#inTurn(async () => {
+      const drafts = draftsOf(wanted);
+      const results = drafts.map((draft) => {
+        const there = this.#sameAs(draft, GLOBAL_SCOPE);
+        const state = there === undefined ? 'imported' : replace ? 'replaced' : 'skipped';
+        return { draft, there, state } as const;
+      });
+      const taken = results.filter(({ state }) => state !== 'skipped');
+      const add = taken.map(({ draft, there }) => this.#made(draft, GLOBAL_SCOPE, there, null));
+      await this.#change(
+        taken.flatMap(({ there }) => there ?? []),
+        add,
+      );
+      return results.map(({ draft, state }) => ({ service: draft.name, state }));
+    });
+  }
+
+  /**
+   * Removes secrets; those that cannot be decrypted, too.
+   *
+   * @throws SALLYPORT_USAGE, SALLYPORT_NOT_FOUND
+   */
+  remove(selector: SecretSelector): Promise<StoredSecret[]> {
+    return this.#inTurn(async () => {
+      const secrets = this.#sorted().map(({ secret }) => secret);
+      const removed = selectSecrets(secrets, selector, this.#options.scopes);
+      await this.#drop(removed);
+      return removed;
+    });
+  }
+
+  /** Removes all secrets of one sandbox. */
+  dropScope(number: number): Promise<void> {
+    return this.#inTurn(() => {
+      const secrets = this.#sorted().map(({ secret }) => secret);
+      return this.#drop(secrets.filter(({ scope }) => scope === number));
+    });
+  }
+
+  /**
+   * Makes sure that the value of a secret fetched on demand is fresh.
+   *
+   * @returns when all workers have it.
+   * @throws SALLYPORT_CREDENTIAL_UNAVAILABLE
+   */
+  async demand(id: string): Promise<void> {
+    const entry = this.#entries.get(id);
+    if (entry !== undefined) await this.#renew(entry, (source) => source.value());
+  }
+
+  async #put(draft: Draft, given: Given, scopeOtherwise: number): Promise<Stored> {
+    const scopeOf = (): number =>
+      given.sandbox === undefined ? scopeOtherwise : this.#options.scopes.numberOf(given.sandbox);
+    const source = draft.command === null ? null : this.#sourceOf(draft.command, draft.refreshMs);
+    this.#replaceable(draft, scopeOf(), given.replace); // Before a command runs for nothing.
+    if (source !== null && given.verify !== false) await tried(source);
+    return this.#inTurn(async () => {
+      const scope = scopeOf(); // Again: sandboxes and secrets may have gone and come meanwhile.
+      const there = this.#replaceable(draft, scope, given.replace);
+      const entry = this.#made(draft, scope, there[0], source);
+      await this.#change(there, [entry]);
+      entry.told = entry.value;
+      if (entry.value === null) void this.#refresh(entry);
+      return { held: entry, replaced: there.length > 0 };
+    });
+  }
+
+  /**
+   * What a secret takes the place of. A registry is the host's alone or everybody's, never both.
+   *
+   * @throws SALLYPORT_CONFLICT unless `replace`
+   */
+  #replaceable(draft: Draft, scope: number, replace = false): Entry[] {
+    const other = scope === GLOBAL_SCOPE ? HOST_ONLY_SCOPE : GLOBAL_SCOPE;
+    const scopes = draft.kind === 'registry' && scope <= GLOBAL_SCOPE ? [scope, other] : [scope];
+    const there = scopes.flatMap((one) => this.#sameAs(draft, one) ?? []);
+    const [first] = there;
+    if (first === undefined || replace) return there;
+    const where = scopeText(first.secret.scope, this.#options.scopes);
+    throw new SallyportError(
+      'SALLYPORT_CONFLICT',
+      `there is a secret for ${secretText(draft)} in scope "${where}"; use --force to replace it`,
+    );
+  }
+
+  #sameAs({ kind, name }: Draft, scope: number): Entry | undefined {
+    return [...this.#entries.values()].find(
+      ({ secret }) => secret.kind === kind && secret.name === name && secret.scope === scope,
+    );
+  }
+
+  /** One that takes another's place keeps its id, and what sandboxes hold for it stays good. */
+  #made(
+    { value, ...draft }: Draft,
+    scope: number,
+    there: Entry | undefined,
+    source: CommandSource | null,
+  ): Entry {
+    const id = there?.secret.id ?? randomUUID();
+    const key = there?.secret.placeholderKey ?? newPlaceholderKey();
+    const secret: StoredSecret = {
+      ...draft,
+      id,
+      scope,
+      placeholderKey: draft.kind === 'custom' ? key : null,
+      sealed: value === null ? null : this.#options.vault.seal(id, value),
+      createdAtMs: this.#options.clock.wallMs(),
+    };
+    return new Entry(secret, value, source);
+  }
+
+  #drop(secrets: readonly StoredSecret[]): Promise<void> {
+    return this.#change(
+      secrets.flatMap(({ id }) => this.#entries.get(id) ?? []),
+      [],
+    );
+  }
+
+  /** On the disk, here and in all workers; if these do not take it, nowhere. */
+  async #change(remove: readonly Entry[], add: readonly Entry[]): Promise<void> {
+    if (remove.length === 0 && add.length === 0) return;
+    const count = this.#entries.size - remove.length + add.length;
+    if (count > SECRETS_MAX) {
+      throw new SallyportError('SALLYPORT_OVERLOADED', `there are ${SECRETS_MAX} secrets`);
+    }
+    this.#exchange(remove, add);
+    try {
+      await this.#options.onChange();
+    } catch (error) {
+      this.#exchange(add, remove);
+      await this.#options.onChange().catch(() => {}); // Workers that did take it must not keep it.
+      throw error;
+    }
+  }
+
+  #exchange(remove: readonly Entry[], add: readonly Entry[]): void {
+    this.#options.store.change(
+      remove.map(({ secret }) => secret.id),
+      add.map(({ secret }) => secret),
+    );
+    for (const { secret } of remove) this.#forget(secret.id);
+    for (const entry of add) this.#keep(entry);
+  }
+
+  #keep(entry: Entry): void {
+    this.#entries.set(entry.secret.id, entry);
+    this.#schedule(entry, entry.secret.refreshMs ?? ON_DEMAND_MS);
+  }
+
+  #forget(id: string): void {
+    this.#entries.delete(id);
+    clearTimeout(this.#timers.get(id));
+    this.#timers.delete(id);
+  }
+
+  #entryOf(secret: StoredSecret): Entry {
+    const { id, sealed, command, refreshMs } = secret;
+    if (command !== null) return new Entry(secret, null, this.#sourceOf(command, refreshMs));
+    try {
+      return new Entry(secret, this.#options.vault.open(id, sealed ?? Buffer.alloc(0)), null);
+    } catch (error) {
+      this.#report(secret, 'a secret cannot be decrypted', error);
+      return new Entry(secret, null, null);
+    }
+  }
+
+  #sourceOf(command: string, refreshMs: number | null): CommandSource {
+    const { clock } = this.#options;
+    const { signal } = this.#closing;
+    return new CommandSource({ command, refreshMs: refreshMs ?? ON_DEMAND_MS, clock, signal });
+  }
+
+  async #refresh(entry: Entry): Promise<void> {
+    const { secret } = entry;
+    let delayMs = secret.refreshMs ?? ON_DEMAND_MS;
+    try {
+      await this.#renew(entry, (source) => source.fetch());
+    } catch (error) {
+      if (this.#closing.signal.aborted) return;
+      this.#report(secret, 'the value of a secret cannot be fetched', error);
+      delayMs = SECRET_RETRY_MS;
+    }
+    this.#schedule(entry, delayMs);
+  }
+
+  async #renew(entry: Entry, fetch: (source: CommandSource) => Promise<string>): Promise<void> {
+    if (entry.source === null) return;
+    const value = await fetch(entry.source);
+    if (value === entry.told) return;
+    await this.#inTurn(() => this.#options.onChange());
+    entry.told = value;
+  }
+
+  #schedule(entry: Entry, delayMs: number): void {
+    const { id } = entry.secret;
+    if (this.#closing.signal.aborted || this.#entries.get(id) !== entry) return;
+    if (entry.source === null || delayMs === ON_DEMAND_MS) return;
+    clearTimeout(this.#timers.get(id));
+    this.#timers.set(
+      id,
+      setTimeout(() => void this.#refresh(entry), delayMs),
+    );
+  }
+
+  #report(secret: StoredSecret, message: string, error: unknown): void {
+    const where = scopeText(secret.scope, this.#options.scopes);
+    const why = error instanceof Error ? error.message : String(error);
+    this.#options.report(message, { secret: `${secretText(secret)} ${where}`, error: why });
+  }
+
+  #sorted(): Entry[] {
+    return [...this.#entries.values()].sort(
+      ({ secret: a }, { secret: b }) =>
+        a.scope - b.scope || a.kind.localeCompare(b.kind) || a.name.localeCompare(b.name),
+    );
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#turn.then(work);
+    this.#turn = mine.catch(() => {});
+    return mine;
+  }
+}
+
+/** Registries are not for workers yet. */
+function bindingOf(secret: StoredSecret, value: string): Binding | null {
+  const { id, kind, scope, name, hosts, plaintext } = secret;
+  if (kind === 'service') {
+    const policy: InjectionPolicy = secret.policy ?? DEFAULT_POLICY;
+    return serviceBinding(name, { id, scope, value, policy, plaintext });
+  }
+  const { placeholder, placeholderKey, in: places } = secret;
+  if (kind === 'registry' || placeholder === null || placeholderKey === null) return null;
+  const common = { id, scope, hosts, plaintext, value };
+  return { ...common, kind, env: name, placeholder, placeholderKey, in: places };
+}
+
+/** @throws SALLYPORT_SECRET_INVALID naming every fault of every one */
+function draftsOf(wanted: readonly NewService[]): Draft[] {
+  const drafts: Draft[] = [];
+  const faults: string[] = [];
+  for (const one of wanted) {
+    try {
+      drafts.push(serviceDraft(one));
+    } catch (error) {
+      if (!(error instanceof SallyportError)) throw error;
+      faults.push(`${one.service}: ${error.message}`);
+    }
+  }
+  if (faults.length > 0) throw new SallyportError('SALLYPORT_SECRET_INVALID', faults.join('; '));
+  return [...new Map(drafts.map((draft) => [draft.name, draft])).values()];
+}
+
+/** @throws SALLYPORT_SECRET_INVALID: who sets it is there to correct the command. */
+async function tried(source: CommandSource): Promise<void> {
+  try {
+    await source.fetch();
+  } catch (error) {
+    if (!(error instanceof SallyportError)) throw error;
+    throw new SallyportError('SALLYPORT_SECRET_INVALID', error.message);
+  }
+}

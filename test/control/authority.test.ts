@@ -1,0 +1,79 @@
+// The authority on the disk: made once, replaced whole, told to the workers. The routes are
+// src/control/routes-authority.ts.
+import { X509Certificate } from 'node:crypto';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { Authority } from '../../src/control/authority.ts';
+import { TestAuthority } from '../helpers/certificates.ts';
+import { startWorld, temporaryFolder } from '../helpers/control.ts';
+
+function open(t: Test, path: string, nowMs = Date.now()): { authority: Authority; told: string[] } {
+  const told: string[] = [];
+  const authority = new Authority({
+    path,
+    clock: { wallMs: () => nowMs, monotonicMs: () => 0 },
+    onChange: async () => void told.push(authority.material.certificatePem),
+  });
+  t.teardown(() => authority.close());
+  return { authority, told };
+}
+
+t.test('made at the first start, and kept', async (t) => {
+  const path = join(temporaryFolder(t), 'authority.json');
+  const { authority } = open(t, path);
+  t.equal(statSync(path).mode & 0o777, 0o600);
+  t.equal(open(t, path).authority.info().serial, authority.info().serial);
+  t.match(authority.info(), { imported: false, key: /ec prime256v1/ });
+  const later = open(t, path, Date.parse(authority.info().not_after) - 86_400_000);
+  t.not(later.authority.info().serial, authority.info().serial, 'renewed before it ends');
+});
+
+t.test('a new one is told before it is answered', async (t) => {
+  const path = join(temporaryFolder(t), 'authority.json');
+  const { authority, told } = open(t, path);
+  const before = authority.info();
+  const after = await authority.rotate();
+  t.not(after.serial, before.serial);
+  t.same(told, [authority.export('pem').toString()]);
+  t.equal(open(t, path).authority.info().serial, after.serial);
+});
+
+t.test("an organisation's own is never renewed by us, and a bad one changes nothing", async (t) => {
+  const path = join(temporaryFolder(t), 'authority.json');
+  const own = TestAuthority.create('Org CA');
+  const { authority, told } = open(t, path, Date.now() + 60_000);
+  const before = readFileSync(path, 'utf8');
+  await t.rejects(authority.import(Buffer.from('nothing'), null), {
+    code: 'SALLYPORT_AUTHORITY_INVALID',
+  });
+  t.equal(readFileSync(path, 'utf8'), before);
+  t.same(told, []);
+  t.match(await authority.import(Buffer.from(own.pem + own.keyPem), null), {
+    subject: /Org CA/,
+    imported: true,
+  });
+  t.match(open(t, path, Date.now() + 86_400_000).authority.info().subject, /Org CA/);
+});
+
+t.test('a file that is none of ours keeps the daemon from starting, and stays', async (t) => {
+  const path = join(temporaryFolder(t), 'authority.json');
+  writeFileSync(path, '{"certificatePem": 1}');
+  t.throws(() => open(t, path), { code: 'SALLYPORT_AUTHORITY_INVALID' });
+  t.equal(readFileSync(path, 'utf8'), '{"certificatePem": 1}');
+});
+
+t.test('over the API', async (t) => {
+  const { client } = await startWorld(t);
+  const info = await client.get<{ serial: string }>('/authority');
+  const { content } = await client.get<{ content: string }>('/authority/export', { format: 'der' });
+  t.equal(new X509Certificate(Buffer.from(content, 'base64')).serialNumber, info.serial);
+  const rotated = await client.post<{ serial: string }>('/authority/rotate');
+  t.not(rotated.serial, info.serial);
+  await t.rejects(client.post('/authority/import', { content: 'AAAA' }), {
+    code: 'SALLYPORT_AUTHORITY_INVALID',
+  });
+  await t.rejects(client.get('/authority/export', { format: 'key' }), {
+    code: 'SALLYPORT_REQUEST_INVALID',
+  });
+});
