@@ -16,11 +16,13 @@ export type Context = {
   readonly paths: Paths;
   /** Where a person can be asked; null when nobody is there. */
   readonly terminal: Terminal | null;
+  /** Reads what is piped in, to its end; null when stdin is a terminal. */
+  readonly stdin: (() => Promise<string>) | null;
   /** Columns to wrap at; 0 when the output is no terminal. */
   readonly columns: number;
   /** The arguments that run this program again: its launcher. */
   readonly launcher: string;
-  readonly out: (text: string) => void;
+  readonly out: (text: string | Uint8Array) => void;
   readonly err: (text: string) => void;
   /** Ends the command with this code once its output is written. */
   readonly exitWith: (code: number) => void;

@@ -1,4 +1,5 @@
 // `daemon start|stop|restart|status|log-level`.
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Argument, type Command, Option } from 'commander';
@@ -10,6 +11,7 @@ import { createFolders } from '../control/paths.ts';
 import { LOG_LEVELS } from '../control/services.ts';
 import { waitUntilStopped } from '../control/spawn.ts';
 import { PRESET_NAMES } from '../policy/presets.ts';
+import { parseResources } from '../policy/resource.ts';
 import { type Context, isRunning, printJson, startDetached, withDaemon } from './context.ts';
 import {
   rememberedStart,
@@ -35,6 +37,9 @@ type StartOptions = {
   readonly forwardedFor?: boolean;
   readonly dnsServer?: string[];
   readonly logLevel?: 'debug' | 'info' | 'warn' | 'error';
+  readonly deny?: 'inside' | 'connect';
+  readonly bypass?: string[];
+  readonly upstreamCa?: string[];
   readonly apiListen?: string;
   readonly apiTokenFile?: string;
 };
@@ -104,14 +109,30 @@ function withStartOptions(command: Command): Command {
     )
     .option('--via', 'add a Via field')
     .option('--forwarded-for', 'add an X-Forwarded-For field')
+    .option('--dns-server <ip[:port]>', 'ask this name server (repeatable)', collect)
+    .addOption(
+      new Option(
+        '--deny <where>',
+        'tell a refused CONNECT by its status, or inside TLS to sandboxes that trust the CA',
+      ).choices(['connect', 'inside']),
+    )
     .option(
-      '--dns-server <ip[:port]>',
-      'ask this name server (repeatable)',
-      (one, all: string[] = []) => [...all, one],
+      '--bypass <resource>',
+      'never intercept this host: it pins certificates, say (repeatable)',
+      collect,
+    )
+    .option(
+      '--upstream-ca <file>',
+      'trust this authority, PEM, for destinations too (repeatable)',
+      collect,
     )
     .addOption(new Option('--log-level <level>', 'how much to log').choices([...LOG_LEVELS]))
     .option('--api-listen <host:port>', 'the control API over TCP too; needs --api-token-file')
     .option('--api-token-file <file>', 'file with the bearer token for it');
+}
+
+function collect(one: string, all: string[] = []): string[] {
+  return [...all, one];
 }
 
 const OWN_OPTIONS: ReadonlySet<string> = new Set(['detach', 'logToFile']);
@@ -123,14 +144,19 @@ function givenOptions(command: Command): StartOption[] {
     const value: unknown = command.getOptionValue(key);
     const long = option.long ?? '';
     if (value === undefined || OWN_OPTIONS.has(key)) return [];
-    if (Array.isArray(value)) return value.map((one): StartOption => [long, String(one)]);
+    if (Array.isArray(value)) {
+      return value.map((one): StartOption => [long, forwardedValue(key, one)]);
+    }
     return value === true ? [[long]] : [[long, forwardedValue(key, value)]];
   });
 }
 
+const FILE_OPTIONS: ReadonlySet<string> = new Set(['apiTokenFile', 'upstreamCa']);
+
 function forwardedValue(key: string, value: unknown): string {
   if (key === 'drainTimeout') return `${value}ms`;
-  return key === 'apiTokenFile' ? resolve(String(value)) : String(value); // It has another folder.
+  // It has another folder.
+  return FILE_OPTIONS.has(key) ? resolve(String(value)) : String(value);
 }
 
 async function startInBackground(context: Context, options: readonly StartOption[]): Promise<void> {
@@ -162,15 +188,39 @@ async function startHere(
 }
 
 function daemonOptions(context: Context, options: StartOptions): DaemonOptions {
-  const { policy, drainTimeout, dnsServer, apiListen, apiTokenFile, detach: _, ...rest } = options;
+  const { policy, drainTimeout, dnsServer, upstreamCa, apiListen, apiTokenFile, ...rest } = options;
   return {
     ...rest,
     version: context.version,
     preset: policy,
     drainTimeoutMs: drainTimeout,
     ...(dnsServer !== undefined && { dnsServers: dnsServer }),
+    upstreamAuthorities: (upstreamCa ?? []).map(authorityIn),
+    bypass: checkedResources(rest.bypass ?? []),
     api: apiOf(apiListen, apiTokenFile),
   };
+}
+
+/** @throws SALLYPORT_USAGE for a file that holds no certificate */
+function authorityIn(file: string): string {
+  try {
+    const pem = readFileSync(file, 'utf8');
+    new X509Certificate(pem);
+    return pem;
+  } catch (cause) {
+    throw new SallyportError(
+      'SALLYPORT_USAGE',
+      `--upstream-ca ${file} holds no certificate (PEM)`,
+      {
+        cause,
+      },
+    );
+  }
+}
+
+/** @throws SALLYPORT_POLICY_INVALID naming every fault */
+function checkedResources(given: readonly string[]): string[] {
+  return given.flatMap((one) => parseResources(one).map(({ text }) => text));
 }
 
 function apiOf(listen: string | undefined, tokenFile: string | undefined): DaemonOptions['api'] {

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
+import { SECRET_VALUE_BYTES_MAX } from '../base/limits.ts';
 import type { Context } from './context.ts';
 import { runCommand } from './run.ts';
 
@@ -19,6 +20,7 @@ function processContext(): Omit<Context, 'paths' | 'exitWith'> {
     version: root.version,
     env: process.env,
     terminal: stdin.isTTY && stdout.isTTY ? { input: stdin, output: stdout } : null,
+    stdin: stdin.isTTY ? null : () => readPiped(stdin),
     columns: stdout.isTTY ? stdout.columns : 0,
     launcher: join(root.folder, 'bin', 'sallyport.js'),
     out: (text) => void stdout.write(text),
@@ -35,6 +37,18 @@ function processContext(): Omit<Context, 'paths' | 'exitWith'> {
       };
     },
   };
+}
+
+/** All that is piped in, up to a little more than what any value may have. */
+async function readPiped(stream: NodeJS.ReadableStream): Promise<string> {
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  for await (const piece of stream) {
+    pieces.push(Buffer.from(piece));
+    bytes += piece.length;
+    if (bytes > SECRET_VALUE_BYTES_MAX + '\r\n'.length) break;
+  }
+  return Buffer.concat(pieces).toString();
 }
 
 /** The folder of package.json: above src/ in a checkout, above dist/ in the package. */

@@ -189,6 +189,7 @@ async function check(context: Context, target: string, options: CheckOptions): P
       target,
       protocol: options.protocol,
       ...(options.sandbox !== undefined && { sandbox_id: options.sandbox }),
+      ...(options.verbose && { verbose: true }),
     });
     if (options.json) printJson(context, result);
     else context.out(checkText(result, options.verbose === true));
@@ -209,9 +210,21 @@ function checkText(result: CheckResult, verbose: boolean): string {
     lines.push(`Action: ${result.action}`);
     lines.push(`Resource: ${result.resource_type} ${result.resource_value}`);
     if (result.matched_rule !== undefined) lines.push(`Matched rule: ${result.matched_rule}`);
+    if (result.interception !== undefined) lines.push(...interceptionLines(result.interception));
     lines.push(`Generation: ${result.generation}`);
   }
   return `${lines.join('\n')}\n`;
+}
+
+function interceptionLines({
+  intercepted,
+  reason,
+  credentials,
+}: NonNullable<CheckResult['interception']>): string[] {
+  return [
+    `Intercepted: ${intercepted ? 'yes' : 'no'} (${reason})`,
+    ...credentials.map(({ name, id, policy }) => `Credential: ${name} (${policy}) ${id}`),
+  ];
 }
 
 /** The text form has `no matching allow rule`, the JSON form a capital. */

@@ -1,5 +1,6 @@
 // The whole command line, put together. main.ts runs it; tests run it with a context of their own.
 import { Command } from 'commander';
+import { addAuthorityCommands } from './ca.ts';
 import { addCompletionCommand } from './completion.ts';
 import type { Context } from './context.ts';
 import { addDaemonCommands } from './daemon.ts';
@@ -9,6 +10,7 @@ import { addLogCommand } from './policy-log.ts';
 import { addRuleCommands } from './policy-rules.ts';
 import { addSetupCommands } from './policy-setup.ts';
 import { addSandboxCommands } from './sandbox.ts';
+import { addSecretCommands } from './secret.ts';
 
 /** @returns the commands; errors are thrown, never exited on. */
 export function createProgram(context: Context): Command {
@@ -29,10 +31,13 @@ Begin with:
   $ ${context.program} daemon start -d --policy balanced      run the proxy on 127.0.0.1:3128
   $ ${context.program} sandbox add my-sandbox                 get a proxy URL for a sandbox
   $ ${context.program} policy allow network example.com       let it reach a host
+  $ ${context.program} secret set github                      give it a credential it never holds
 `,
     );
   addDaemonCommands(program, context);
   addSandboxCommands(program, context);
+  addAuthorityCommands(program, context);
+  addSecretCommands(program, context);
   const policy = program.command('policy').description('what sandboxes may reach');
   addRuleCommands(policy, context);
   addListCommands(policy, context);

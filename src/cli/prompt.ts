@@ -1,6 +1,6 @@
 // Questions to a person. Nothing here is reached without a terminal: commands refuse first, and say
 // which flag answers the question.
-import { confirm, select } from '@inquirer/prompts';
+import { confirm, password, select } from '@inquirer/prompts';
 import { PRESETS, type PresetName } from '../policy/presets.ts';
 
 /** Streams to ask on: the process's own, or those of a test. */
@@ -64,6 +64,41 @@ export async function askConfirmation(message: string, terminal: Terminal): Prom
   const keys = watchKeys(terminal.input, 0);
   try {
     return await confirm({ message, default: false }, { ...terminal, signal: keys.signal });
+  } finally {
+    keys.release();
+  }
+}
+
+/**
+ * Lets one of several be chosen.
+ *
+ * @throws ExitPromptError for Ctrl-C, AbortPromptError for Escape and the end of the input
+ */
+export async function askChoice(
+  message: string,
+  choices: readonly string[],
+  terminal: Terminal,
+): Promise<string> {
+  const keys = watchKeys(terminal.input, 0);
+  try {
+    return await select<string>({ message, choices }, { ...terminal, signal: keys.signal });
+  } finally {
+    keys.release();
+  }
+}
+
+/**
+ * Asks for what nobody may see: nothing that is typed appears.
+ *
+ * @throws ExitPromptError for Ctrl-C, AbortPromptError for Escape and the end of the input
+ */
+export async function askSecret(message: string, terminal: Terminal): Promise<string> {
+  const keys = watchKeys(terminal.input, 0);
+  const validate = (value: string): boolean | string => value !== '' || 'Type or paste it.';
+  try {
+    // inquirer would let Ctrl-T show it.
+    const config = { message, validate, toggleMask: false };
+    return await password(config, { ...terminal, signal: keys.signal });
   } finally {
     keys.release();
   }

@@ -30,7 +30,7 @@ export function addSandboxCommands(program: Command, context: Context): void {
   sandbox
     .command('rm')
     .argument('<name>')
-    .description('remove a sandbox and its rules; its token is refused from then on')
+    .description('remove a sandbox, its rules and its secrets; its token is refused from then on')
     .option('--json', 'print JSON')
     .action((name: string, { json }: { json?: boolean }) =>
       withDaemon(context, async (client) => {

@@ -1,6 +1,6 @@
 // Values of options as people type them. A bad one is named with the form that is right.
 import { InvalidArgumentError } from 'commander';
-import { DRAIN_TIMEOUT_MS_MAX, WORKERS_MAX } from '../base/limits.ts';
+import { DRAIN_TIMEOUT_MS_MAX, SECRET_REFRESH_MS_MIN, WORKERS_MAX } from '../base/limits.ts';
 
 const UNITS_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const;
 
@@ -11,6 +11,14 @@ export function duration(text: string): number {
   const ms = Number(found[1]) * UNITS_MS[found[2] as keyof typeof UNITS_MS];
   if (ms > DRAIN_TIMEOUT_MS_MAX) throw new InvalidArgumentError('A day (24h) is the most.');
   return ms;
+}
+
+/** A duration, or `on-demand`. @returns milliseconds, 0 for on demand @throws InvalidArgumentError */
+export function refreshInterval(text: string): number {
+  if (text === 'on-demand') return 0;
+  const ms = duration(text);
+  if (ms >= SECRET_REFRESH_MS_MIN) return ms;
+  throw new InvalidArgumentError('Write at least 10s, or on-demand.');
 }
 
 /** @throws InvalidArgumentError */
@@ -29,16 +37,31 @@ export function entryCount(text: string): number {
   return Number(text);
 }
 
-const PROTOCOLS: ReadonlySet<string> = new Set(['tcp', 'udp']);
-
 /** A comma list, added to those of the option's earlier uses. @throws InvalidArgumentError */
 export function protocolList(text: string, before: readonly string[] = []): string[] {
+  return listOf(text, before, ['tcp', 'udp'], 'tcp, udp or tcp,udp');
+}
+
+/** Likewise, of the places in a request where a placeholder may stand. */
+export function placeList(text: string, before: readonly string[] = []): string[] {
+  return listOf(text, before, ['fields', 'query', 'content'], 'fields, query, content or several');
+}
+
+/** Any value, added to those of the option's earlier uses. */
+export function eachOf(text: string, before: readonly string[] = []): string[] {
+  return [...before, text];
+}
+
+function listOf(
+  text: string,
+  before: readonly string[],
+  possible: readonly string[],
+  form: string,
+): string[] {
   const given = text.split(',').map((part) => part.trim().toLowerCase());
-  const bad = given.filter((part) => !PROTOCOLS.has(part));
+  const bad = given.filter((part) => !possible.includes(part));
   if (bad.length > 0) {
-    throw new InvalidArgumentError(
-      `${bad.map((part) => `"${part}"`).join(', ')}: write tcp, udp or tcp,udp.`,
-    );
+    throw new InvalidArgumentError(`${bad.map((part) => `"${part}"`).join(', ')}: write ${form}.`);
   }
   return [...new Set([...before, ...given])];
 }

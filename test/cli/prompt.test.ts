@@ -1,7 +1,14 @@
 // The questions, on streams in place of a terminal: keys go in, the answer comes out.
+import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
 import t from 'tap';
-import { askConfirmation, askPreset, type Terminal } from '../../src/cli/prompt.ts';
+import {
+  askChoice,
+  askConfirmation,
+  askPreset,
+  askSecret,
+  type Terminal,
+} from '../../src/cli/prompt.ts';
 
 const UP = '\u001b[A';
 const DOWN = '\u001b[B';
@@ -75,10 +82,31 @@ t.test('no is the default of a confirmation', async (t) => {
   }
 });
 
+t.test('one of several is chosen', async (t) => {
+  const { input, output } = terminal();
+  const asked = askChoice('Which?', ['a', 'b'], { input, output });
+  setImmediate(() => input.write(`${DOWN}\r`));
+  t.equal(await asked, 'b');
+});
+
+t.test('what is secret is typed unseen, and cannot be nothing', async (t) => {
+  const { input, output, shown } = terminal();
+  const asked = askSecret('Secret:', { input, output });
+  setImmediate(() => input.write('\r'));
+  while (!shown().includes('Type or paste it.')) await once(output, 'data');
+  input.write('ZZ\u0014'); // Ctrl-T
+  setImmediate(() => input.write('ZZ\r'));
+  t.equal(await asked, 'ZZZZ');
+  t.match(shown(), 'Secret:');
+  t.notMatch(shown(), 'Z');
+});
+
 t.test('the end of the input ends a question', async (t) => {
   const questions: ((terminal: Terminal) => Promise<unknown>)[] = [
     askPreset,
     (terminal) => askConfirmation('Remove?', terminal),
+    (terminal) => askChoice('Which?', ['a', 'b'], terminal),
+    (terminal) => askSecret('Secret:', terminal),
   ];
   for (const ask of questions) {
     const { input, output } = terminal();

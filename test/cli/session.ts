@@ -7,11 +7,14 @@ import type { World } from '../helpers/control.ts';
 
 export type Said = { readonly code: number; readonly out: string; readonly err: string };
 
+type More = { readonly piped?: string; readonly env?: Record<string, string> };
+
 /** @param keys  what the person types once the question stands there; null: nobody is there. */
 export async function say(
   { paths }: Pick<World, 'paths'>,
   words: readonly string[],
   keys: string | null = null,
+  { piped = '', env = {} }: More = {},
 ): Promise<Said> {
   let [out, err] = ['', ''];
   const [input, output] = [new PassThrough(), new PassThrough()];
@@ -27,8 +30,10 @@ export async function say(
         XDG_STATE_HOME: dirname(paths.state),
         XDG_CONFIG_HOME: dirname(paths.config),
         XDG_RUNTIME_DIR: dirname(paths.runtime),
+        ...env,
       },
       terminal: keys === null ? null : { input, output },
+      stdin: keys === null ? async () => piped : null,
       columns: 0,
       launcher: '/nonexistent', // Nothing here may start a daemon.
       out: (text) => {

@@ -1,5 +1,13 @@
 import t from 'tap';
-import { duration, entryCount, protocolList, workerCount } from '../../src/cli/values.ts';
+import {
+  duration,
+  eachOf,
+  entryCount,
+  placeList,
+  protocolList,
+  refreshInterval,
+  workerCount,
+} from '../../src/cli/values.ts';
 
 t.test('durations are milliseconds, and at most a day', async (t) => {
   t.strictSame(
@@ -37,4 +45,12 @@ t.test('protocols: a list, or the option again; every bad one is named', async (
   t.strictSame(protocolList('udp,tcp', ['tcp']), ['tcp', 'udp']);
   t.throws(() => protocolList('tcp,sctp,icmp'), { message: /"sctp", "icmp"/ });
   t.throws(() => protocolList(''), { code: 'commander.invalidArgument' });
+});
+
+t.test('refresh intervals and places', async (t) => {
+  t.strictSame(['on-demand', '10s', '55m'].map(refreshInterval), [0, 10_000, 3_300_000]);
+  for (const text of ['0s', '9s', 'never', '25h']) t.throws(() => refreshInterval(text), text);
+  t.strictSame(placeList('Query, fields', ['content']), ['content', 'query', 'fields']);
+  t.throws(() => placeList('body'), /"body": write fields, query, content/);
+  t.strictSame(eachOf('b', ['a']), ['a', 'b']);
 });

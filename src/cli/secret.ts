@@ -1,0 +1,176 @@
+// `secret set` and `secret set-custom`: gives the daemon a credential to put into requests, so that
+// no sandbox holds it. A value is read and sent, and printed by nothing here.
+import { type Command, Option } from 'commander';
+import { SallyportError } from '../base/errors.ts';
+import type { ControlClient } from '../control/client.ts';
+import type { CustomSetAnswer, SecretSetAnswer } from '../control/schemas-secret.ts';
+import { SERVICES } from '../credentials/services.ts';
+import { type Context, printJson, withDaemon } from './context.ts';
+import { askChoice, askConfirmation } from './prompt.ts';
+import { addImportCommand } from './secret-import.ts';
+import { addListCommand } from './secret-ls.ts';
+import { addRemoveCommand } from './secret-rm.ts';
+import { type ScopeOptions, sayApplied, scopeOf, withScope } from './secret-scope.ts';
+import { checkSource, readValue, type ValueOptions, withValue } from './secret-value.ts';
+import { eachOf, placeList } from './values.ts';
+
+type Common = ScopeOptions & ValueOptions & { readonly force?: boolean; readonly json?: boolean };
+type SetOptions = Common & {
+  readonly policy?: string;
+  readonly allowPlaintext?: boolean;
+  readonly registry?: string;
+  readonly username?: string;
+  readonly registryAuthEndpoint?: string;
+  readonly allSandboxes?: boolean;
+};
+type CustomOptions = Common & {
+  readonly host: string[];
+  readonly env: string;
+  readonly placeholder?: string;
+  readonly in?: string[];
+  readonly allowPlaintext?: boolean;
+};
+
+const POLICIES = ['if-sentinel-or-absent', 'if-sentinel', 'always'];
+
+export function addSecretCommands(program: Command, context: Context): void {
+  const secret = program
+    .command('secret')
+    .description('credentials that the proxy adds to requests, so that no sandbox holds them');
+  withScope(withValue(secret.command('set')))
+    .description('store the credential of a service or a registry; typed unseen, or piped in')
+    .argument('[service...]', Object.keys(SERVICES).join(', '))
+    .addOption(
+      new Option('--policy <when>', 'when it is added to a request; default: the first').choices(
+        POLICIES,
+      ),
+    )
+    .option('--allow-plaintext', 'over plain HTTP, too')
+    .option('--registry <host>', 'the credential of a container registry; for the host alone')
+    .option('--username <name>', 'with --registry')
+    .option('--password-stdin', 'with --registry: read the password from stdin')
+    .option('--registry-auth-endpoint <url>', 'the URL that may have it for a bearer token')
+    .option('--all-sandboxes', 'with --registry: for all sandboxes, too')
+    .option('-f, --force', 'replace one that is there, without a question')
+    .option('--json', 'print JSON')
+    .addHelpText('after', EXAMPLES)
+    .action((words: string[], options: SetOptions) => set(context, words, options));
+  withScope(withValue(secret.command('set-custom')))
+    .description('store a secret that takes the place of its placeholder, in requests to its hosts')
+    .requiredOption('--host <hosts>', 'where it goes; comma list, wildcards as in rules', eachOf)
+    .requiredOption('--env <name>', 'the variable that the sandbox knows it by')
+    .option('--value <value>', 'as --token')
+    .option('--placeholder <text>', 'what the sandbox holds; {rand} differs by sandbox')
+    .option('--in <places>', 'fields, query, content; default: fields,query', placeList)
+    .option('--allow-plaintext', 'over plain HTTP, too')
+    .option('-f, --force', 'replace one that is there, without a question')
+    .option('--json', 'print JSON')
+    .action((options: CustomOptions) => setCustom(context, options));
+  addListCommand(secret, context);
+  addRemoveCommand(secret, context);
+  addImportCommand(secret, context);
+}
+
+const EXAMPLES = `
+Examples:
+  $ sbx secret set github                                    asks for it, without showing it
+  $ gh auth token | sbx secret set github --force
+  $ sbx secret set openai --command "op read op://dev/openai/key" --refresh 10m
+  $ sbx secret set --registry ghcr.io --username me --password-stdin < token.txt
+`;
+
+async function set(context: Context, words: string[], options: SetOptions): Promise<void> {
+  const { service, sandbox } = scopeOf(context, words, options);
+  const { registry } = options;
+  checkSource(context, options);
+  if (service !== undefined && registry !== undefined) {
+    throw usage('a service and --registry exclude each other');
+  }
+  await withDaemon(context, async (client) => {
+    const name = registry ?? service ?? (await chosenService(context));
+    const what = `${registry === undefined ? 'service' : 'registry'} "${name}"`;
+    const body = {
+      ...(await readValue(context, options, `Secret for ${what}:`)),
+      ...(registry === undefined ? { service: name } : { registry }),
+      sandbox,
+      policy: options.policy,
+      allow_plaintext: options.allowPlaintext,
+      username: options.username,
+      auth_endpoint: options.registryAuthEndpoint,
+      all_sandboxes: options.allSandboxes,
+    };
+    const answer = await store<SecretSetAnswer>(context, client, '/secrets', body, options);
+    if (answer === null) return;
+    if (options.json) printJson(context, answer);
+    else sayStored(context, answer, what);
+  });
+}
+
+async function setCustom(context: Context, options: CustomOptions): Promise<void> {
+  const { sandbox } = scopeOf(context, [], options);
+  const { host: hosts, env, placeholder, in: places, allowPlaintext } = options;
+  checkSource(context, options);
+  await withDaemon(context, async (client) => {
+    const body = {
+      ...(await readValue(context, options, `Secret for ${env}:`)),
+      hosts,
+      env,
+      placeholder,
+      in: places,
+      sandbox,
+      allow_plaintext: allowPlaintext,
+    };
+    const answer = await store<CustomSetAnswer>(context, client, '/secrets/custom', body, options);
+    if (answer === null) return;
+    if (options.json) return printJson(context, answer);
+    sayStored(context, answer, `${env} to ${answer.secret.targets.join(', ')}`);
+    const who = sandbox === undefined ? 'Each sandbox' : `Sandbox ${sandbox}`;
+    const own = answer.secret.placeholder.includes('{rand}') ? ', with a {rand} of its own' : '';
+    context.out(`${who} holds ${env}=${answer.secret.placeholder} in its place${own}\n`);
+  });
+}
+
+type Answer = {
+  readonly secret: { readonly scope: string };
+  readonly replaced: boolean;
+  readonly applied: number;
+};
+
+function sayStored(context: Context, answer: Answer, what: string): void {
+  const done = answer.replaced ? 'replaced' : 'stored';
+  context.out(`Secret ${done}: ${what}, scope "${answer.secret.scope}"\n`);
+  sayApplied(context, answer.applied);
+}
+
+/** Asks before one is replaced; a script must say --force. @returns null when the person said no */
+async function store<T>(
+  context: Context,
+  client: ControlClient,
+  path: string,
+  body: object,
+  { force }: { readonly force?: boolean },
+): Promise<T | null> {
+  try {
+    return await client.post<T>(path, force ? { ...body, replace: true } : body);
+  } catch (error) {
+    const there = error instanceof SallyportError && error.code === 'SALLYPORT_CONFLICT';
+    if (!there || context.terminal === null) throw error;
+  }
+  if (await askConfirmation('There is one already. Replace it?', context.terminal)) {
+    return client.post<T>(path, { ...body, replace: true });
+  }
+  context.err('Cancelled\n');
+  context.exitWith(1);
+  return null;
+}
+
+/** @throws SALLYPORT_USAGE when nobody can be asked */
+function chosenService({ terminal }: Context): Promise<string> {
+  const names = Object.keys(SERVICES);
+  if (terminal !== null) return askChoice('Service:', names, terminal);
+  throw usage(`name a service (${names.join(', ')}) or --registry HOST`);
+}
+
+function usage(message: string): SallyportError {
+  return new SallyportError('SALLYPORT_USAGE', message);
+}
