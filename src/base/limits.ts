@@ -24,6 +24,7 @@ export const SECRET_COMMAND_TIMEOUT_MS = 30_000; // A vault over the network ans
 export const SECRET_REFRESH_MS = 3_300_000; // Tokens of clouds live for an hour; renewed before that, as sbx does.
 export const SECRET_REFRESH_MS_MIN = 10_000; // Oftener would only keep the machine busy.
 export const SECRET_REFRESH_MS_MAX = 86_400_000; // A day; setTimeout itself ends at 24.8 days.
+export const SECRET_DEMAND_MS = 5_000; // A worker asks the daemon again, which may have a value that is young enough.
 export const SECRET_ON_DEMAND_MS = 30_000; // How long a value fetched on demand serves the next ones.
 export const SECRET_RETRY_MS = 60_000; // After a command has failed.
 

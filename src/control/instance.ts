@@ -10,7 +10,8 @@ import { Credentials } from '../credentials/inject.ts';
 import { Vault } from '../credentials/vault.ts';
 import { Lane } from '../matcher/lane.ts';
 import { Publisher } from '../matcher/publish.ts';
-import { type PoolOptions, WorkerPool } from '../workers/pool.ts';
+import type { Outcome } from '../proxy/exchange.ts';
+import { WorkerPool } from '../workers/pool.ts';
 import { Audit } from './audit.ts';
 import { Authority } from './authority.ts';
 import { Configuration, type ProxyOptions } from './configuration.ts';
@@ -81,16 +82,10 @@ async function start(
   const publisher = await Publisher.create();
   const configuration = new Configuration(options, around.reusePort);
   const governed = await govern(state, publisher, configuration, around, closing);
-  const { policy, sandboxes, secrets, authority, configure } = governed;
+  const { policy, sandboxes, secrets, configure } = governed;
   await prepare(options, policy, sandboxes, around.logger);
 
-  const records = sandboxes.records();
-  const told = {
-    settings: configuration.settings(records, authority),
-    sandboxes: records,
-    bindings: secrets.bindings(),
-  };
-  const pool = await startPool(configuration, publisher, told, state, around);
+  const pool = await startPool(configuration, publisher, governed, state, around);
   governed.workers.pool = pool;
   const drain = once((timeoutMs: number) => pool.drain(timeoutMs));
   closing.push(() => drain(0));
@@ -98,12 +93,34 @@ async function start(
   await configure(); // Its own addresses are known only now.
   secrets.start();
 
-  const services: Services = {
+  const status = statusOf(options, around, { startedMs, configuration, pool, policy, sandboxes });
+  const matcher = new Lane(publisher.memory, publisher.module, WORKERS_MAX);
+  const services = servicesOf({ governed, state, matcher, configuration, options, around, status });
+  await listenApi(services, configuration, around, closing);
+  return {
+    status,
+    stop: once((drainTimeoutMs) => end(drainTimeoutMs, drain, state.followers, closing)),
+  };
+}
+
+/** What the control API works with. */
+function servicesOf(parts: {
+  readonly governed: Governed;
+  readonly state: State;
+  readonly matcher: Lane;
+  readonly configuration: Configuration;
+  readonly options: InstanceOptions;
+  readonly around: Surroundings;
+  readonly status: Services['status'];
+}): Services {
+  const { governed, state, configuration, options, around } = parts;
+  const { policy, sandboxes, secrets, authority, configure } = governed;
+  return {
     policy,
     sandboxes,
     secrets,
     authority,
-    matcher: new Lane(publisher.memory, publisher.module, WORKERS_MAX),
+    matcher: parts.matcher,
     addressGuard: options.addressGuard,
     interception: () => ({
       credentials: new Credentials(secrets.bindings()),
@@ -113,7 +130,7 @@ async function start(
     log: state.log,
     followers: state.followers,
     shared: () => configuration.listen,
-    status: statusOf(options, around, { startedMs, configuration, pool, policy, sandboxes }),
+    status: parts.status,
     logLevels: () => configuration.logLevels,
     setLogLevels: async (levels) => {
       configuration.logLevels = levels;
@@ -123,11 +140,6 @@ async function start(
     stop: around.onStop,
     report: (error) =>
       around.logger.error({ error: describe(error) }, 'a request to the control API failed'),
-  };
-  await listenApi(services, configuration, around, closing);
-  return {
-    status: services.status,
-    stop: once((drainTimeoutMs) => end(drainTimeoutMs, drain, state.followers, closing)),
   };
 }
 
@@ -265,23 +277,28 @@ async function prepare(
 async function startPool(
   configuration: Configuration,
   publisher: Publisher,
-  told: Pick<PoolOptions, 'settings' | 'sandboxes' | 'bindings'>,
+  { sandboxes, secrets, authority }: Governed,
   { audit, log, followers }: State,
   { clock, logger, reusePort }: Surroundings,
 ): Promise<WorkerPool> {
   if (!reusePort) logger.warn('threads cannot share a port on this platform: one worker serves');
+  const records = sandboxes.records();
   try {
     return await WorkerPool.start({
       workers: configuration.workers,
       memory: publisher.memory,
       module: publisher.module,
-      ...told,
+      settings: configuration.settings(records, authority),
+      sandboxes: records,
+      bindings: secrets.bindings(),
       clock,
       onOutcomes: async (outcomes) => {
         log.add(outcomes);
+        for (const outcome of outcomes) alertOf(outcome, logger);
         followers.publish(outcomes);
         await audit.record(outcomes);
       },
+      onDemand: (id) => secrets.demand(id),
       onLog: (level, message, facts) => logger[level](facts, message),
       onLost: async (worker, interrupted, error) => {
         const facts = { worker, interrupted: interrupted.length, error: describe(error) };
@@ -293,6 +310,12 @@ async function startPool(
   } catch (cause) {
     throw listenError(cause, formatListen(configuration.listen));
   }
+}
+
+/** Somebody tries a secret where it does not go; the log of the daemon is where alerts are looked for. */
+function alertOf({ code, sandbox, host, port, reason }: Outcome, logger: Logger): void {
+  if (code !== 'SALLYPORT_CREDENTIAL_MISUSED') return;
+  logger.warn({ alert: code, sandbox, host, port }, `alert: ${reason}`);
 }
 
 async function listenApi(

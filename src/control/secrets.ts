@@ -358,13 +358,14 @@ export class Secrets {
 /** Registries are not for workers yet. */
 function bindingOf(secret: StoredSecret, value: string): Binding | null {
   const { id, kind, scope, name, hosts, plaintext } = secret;
+  const onDemand = secret.command !== null && secret.refreshMs === ON_DEMAND_MS;
   if (kind === 'service') {
     const policy: InjectionPolicy = secret.policy ?? DEFAULT_POLICY;
-    return serviceBinding(name, { id, scope, value, policy, plaintext });
+    return serviceBinding(name, { id, scope, value, policy, plaintext, onDemand });
   }
   const { placeholder, placeholderKey, in: places } = secret;
   if (kind === 'registry' || placeholder === null || placeholderKey === null) return null;
-  const common = { id, scope, hosts, plaintext, value };
+  const common = { id, scope, hosts, plaintext, onDemand, value };
   return { ...common, kind, env: name, placeholder, placeholderKey, in: places };
 }
 

@@ -30,7 +30,9 @@ type Common = {
   readonly hosts: readonly string[];
   /** Lets the secret go over plain HTTP, too. */
   readonly plaintext: boolean;
-  /** The secret itself. Never in a message for people, a record, a metric or an error. */
+  /** Fetched when it is needed: the daemon is asked to refresh it before it is used. */
+  readonly onDemand: boolean;
+  /** The secret itself; '' when it cannot be had at present. Never in a message for people, a record, a metric or an error. */
   readonly value: string;
 };
 

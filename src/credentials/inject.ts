@@ -85,6 +85,12 @@ export class Credentials {
     return found;
   }
 
+  /** Ids of those among them whose value has to be asked for before it is used. */
+  demandedBy(scope: number, host: string, port: number): readonly string[] {
+    const bound = this.boundTo(scope, host, port);
+    return bound.length === 0 ? NONE : bound.flatMap(({ id, onDemand }) => (onDemand ? id : []));
+  }
+
   explain(scope: number, host: string, port: number): Explained[] {
     return this.boundTo(scope, host, port).map((binding) => ({
       id: binding.id,

@@ -121,6 +121,7 @@ export type ServiceSecret = {
   readonly value: string;
   readonly policy: InjectionPolicy;
   readonly plaintext: boolean;
+  readonly onDemand: boolean;
 };
 
 /** @param name  a key of SERVICES */

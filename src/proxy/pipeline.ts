@@ -41,6 +41,8 @@ export type Services = Deciders & {
   readonly tick: Tick;
   /** The worker ends connections inside tunnels, too, when they idle or it drains. */
   readonly hold: (connection: Held) => void;
+  /** Has the values of these secrets refreshed. @throws SALLYPORT_CREDENTIAL_UNAVAILABLE */
+  readonly demand: (ids: readonly string[]) => Promise<void>;
   /** A defect of our own, for the daemon's log. */
   readonly report: (error: unknown) => void;
 };
@@ -178,9 +180,11 @@ async function speak(exchange: Exchange, pipeline: Serve): Promise<void> {
 async function forward(permit: Permit, exchange: Exchange): Promise<void> {
   const { sandbox, received, entry, passage, services } = exchange;
   const { client, head } = received;
-  const { settings, credentials } = services.current;
   refuseUnsendable(received, permit);
   const { host, port } = permit.target;
+  const demanded = services.current.credentials.demandedBy(sandbox.scope, host, port);
+  if (demanded.length > 0) await services.demand(demanded);
+  const { settings, credentials } = services.current;
   const secure = client.inside !== null;
   const sent = forwardRequestFields(head, permit.target, {
     via: settings.via,

@@ -74,6 +74,8 @@ export type ToWorker =
       readonly sandboxes: readonly SandboxRecord[];
       readonly bindings: readonly Binding[];
     }
+  /** The answer to `demand`: the bindings that this worker has now hold a fresh value, or an error. */
+  | { readonly type: 'demanded'; readonly number: number; readonly error: string | null }
   /** Stop accepting, finish what runs within the time, then end the task. */
   | { readonly type: 'drain'; readonly timeoutMs: number };
 
@@ -81,6 +83,8 @@ export type FromWorker =
   /** All listeners accept; `port` is the one in use when 0 was asked for. */
   | { readonly type: 'listening'; readonly port: number; readonly threadId: number }
   | { readonly type: 'configured'; readonly number: number; readonly error: string | null }
+  /** Refresh the value of this secret; answered by `demanded` with the same number. */
+  | { readonly type: 'demand'; readonly number: number; readonly id: string }
   | { readonly type: 'outcomes'; readonly batch: OutcomeBatch }
   | {
       readonly type: 'log';

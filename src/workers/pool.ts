@@ -34,6 +34,8 @@ export type PoolOptions = {
     message: string,
     facts: Readonly<Record<string, unknown>>,
   ) => void;
+  /** A worker needs a fresh value of this secret; resolves when all workers have it. */
+  readonly onDemand: (id: string) => Promise<void>;
   /** A worker has died; `interrupted` is what it was doing, one outcome each. */
   readonly onLost: (worker: number, interrupted: readonly Outcome[], error: Error) => Promise<void>;
   /** The lane of a dead worker can be taken as left. */
@@ -255,9 +257,20 @@ export class WorkerPool {
         worker: seat.worker,
         ...message.facts,
       });
+    } else if (message.type === 'demand') {
+      void this.#demand(seat, message.number, message.id);
     } else {
       this.#configured(seat.worker, message.number, message.error);
     }
+  }
+
+  async #demand(seat: Seat, number: number, id: string): Promise<void> {
+    const { port } = seat; // Of the task that asked; its successor did not.
+    const error = await this.#options.onDemand(id).then(
+      () => null,
+      (cause: unknown) => (cause instanceof Error ? cause.message : String(cause)),
+    );
+    port.postMessage({ type: 'demanded', number, error } satisfies ToWorker);
   }
 
   async #file(seat: Seat, outcomes: readonly Outcome[]): Promise<void> {

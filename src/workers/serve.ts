@@ -28,6 +28,7 @@ import { Trust } from '../proxy/secure.ts';
 import type { Tick } from '../proxy/tunnel.ts';
 import { Upstreams } from '../proxy/upstreams.ts';
 import { ServerContexts } from '../tls/contexts.ts';
+import { Demands } from './demands.ts';
 import { Inflight } from './inflight.ts';
 import { listenersOf, type Wanted } from './listeners.ts';
 import type { FromWorker, SandboxRecord, ServeSettings, ServeTask, ToWorker } from './messages.ts';
@@ -57,6 +58,9 @@ class Worker {
   #contexts: ServerContexts;
   #settings: ServeSettings;
   readonly #pipeline: Serve;
+  readonly #demands = new Demands(systemClock, (number, id) =>
+    this.#post({ type: 'demand', number, id }),
+  );
   readonly #ended = Promise.withResolvers<void>();
   #draining = false;
 
@@ -86,6 +90,7 @@ class Worker {
       upstreams: this.#upstreams,
       tick: this.#tick,
       hold: (connection) => this.#hold(connection),
+      demand: (ids) => this.#demands.ask(ids),
       report: (error) => this.#log('error', 'a defect ended an exchange', { error: String(error) }),
     });
   }
@@ -109,6 +114,7 @@ class Worker {
 
   async #receive(message: ToWorker): Promise<void> {
     if (message.type === 'drain') return this.#drain(message.timeoutMs);
+    if (message.type === 'demanded') return this.#demands.answer(message.number, message.error);
     const { number, settings, sandboxes, bindings } = message;
     try {
       this.#current.registry = registryOf(sandboxes, settings);

@@ -1,10 +1,13 @@
-// What `policy check --verbose` and the log tell of interception, beside what the workers do.
+// What `policy check --verbose` and the log tell of interception, beside what the workers do; and
+// secrets that a worker has fetched when it needs them.
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:https';
+import { join } from 'node:path';
 import { connect } from 'node:tls';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import type { CheckResult } from '../../src/control/schemas.ts';
-import { startWorld, type World } from '../helpers/control.ts';
+import { startWorld, temporaryFolder, type World } from '../helpers/control.ts';
 import { certificate, listening } from '../helpers/intercept.ts';
 import { connectTo, Wire, wire, within } from '../helpers/wire.ts';
 
@@ -51,7 +54,8 @@ t.test('whether, why, and with which credential', async (t) => {
   });
 });
 
-t.test('what passes through the workers is recorded and listed as told', async (t) => {
+/** A world whose workers intercept an origin that answers with the Authorization it got. */
+async function intercepting(t: Test): Promise<{ world: World; port: number }> {
   const origin = createServer(certificate, (request, response) => {
     response.end(request.headers.authorization);
   });
@@ -60,14 +64,15 @@ t.test('what passes through the workers is recorded and listed as told', async (
     defaultSandbox: 'dev',
     upstreamAuthorities: [certificate.authority],
   });
-  await world.client.post('/policy/network/rules', {
-    decision: 'allow',
-    resources: `localhost:${port}`,
-  });
-  await bind(world, 'localhost');
-  const { content } = await world.client.get<{ content: string }>('/authority/export');
-  const proxy = Number(world.instance.status().listen.split(':').at(-1));
-  const tunnel = await wire(proxy);
+  const rule = { decision: 'allow', resources: `localhost:${port}` };
+  await world.client.post('/policy/network/rules', rule);
+  return { world, port };
+}
+
+/** A client inside the tunnel, which trusts the world's authority. */
+async function inside(t: Test, { client, instance }: World, port: number): Promise<Wire> {
+  const { content } = await client.get<{ content: string }>('/authority/export');
+  const tunnel = await wire(Number(instance.status().listen.split(':').at(-1)));
   t.teardown(() => tunnel.socket.destroy());
   tunnel.send(connectTo(`localhost:${port}`));
   await tunnel.until('\r\n\r\n');
@@ -75,16 +80,44 @@ t.test('what passes through the workers is recorded and listed as told', async (
   const ca = Buffer.from(content, 'base64');
   const secure = connect({ socket: tunnel.socket, servername: 'localhost', ca });
   await within('the handshake', once(secure, 'secureConnect'));
-  const client = new Wire(secure);
-  client.send(`GET / HTTP/1.1\r\nHost: localhost:${port}\r\nAuthorization: ${PLACEHOLDER}\r\n\r\n`);
+  return new Wire(secure);
+}
+
+function asking(port: number): string {
+  return `GET / HTTP/1.1\r\nHost: localhost:${port}\r\nAuthorization: ${PLACEHOLDER}\r\n\r\n`;
+}
+
+t.test('what passes through the workers is recorded and listed as told', async (t) => {
+  const { world, port } = await intercepting(t);
+  await bind(world, 'localhost');
+  const client = await inside(t, world, port);
+  client.send(asking(port));
   t.equal((await client.response()).content, 'a-value-of-the-test');
   client.socket.destroy();
   const log = await within('the log', logged(world));
-  t.match(
-    log.allowed_hosts,
-    [{ host: `localhost:${port}`, count_since: 1 }],
-    'the tunnel itself is not counted',
-  );
+  const counted = [{ host: `localhost:${port}`, count_since: 1 }];
+  t.match(log.allowed_hosts, counted, 'the tunnel itself is not counted');
+});
+
+t.test('a secret that a command gives is fetched when it is needed', async (t) => {
+  const { world, port } = await intercepting(t);
+  const file = join(temporaryFolder(t), 'value');
+  await world.client.post('/secrets/custom', {
+    hosts: ['localhost'],
+    env: 'TOKEN',
+    placeholder: PLACEHOLDER,
+    command: `cat '${file}'`,
+    refresh_ms: 0,
+    verify: false,
+  });
+  const client = await inside(t, world, port);
+  client.send(asking(port));
+  const refused = await client.response();
+  t.equal(refused.status, 502, 'there is no value yet');
+  t.match(refused.content, /SALLYPORT_CREDENTIAL_UNAVAILABLE/);
+  writeFileSync(file, 'fetched-now\n');
+  client.send(asking(port));
+  t.equal((await client.response()).content, 'fetched-now');
 });
 
 type Log = { allowed_hosts: { host: string; count_since: number }[] };

@@ -21,6 +21,7 @@ function service(
     value: VALUE,
     policy,
     plaintext: false,
+    onDemand: false,
     ...changes,
   });
 }
@@ -32,6 +33,7 @@ function custom(changes: Partial<CustomBinding> = {}): CustomBinding {
     scope: 0,
     hosts: ['**.example.com'],
     plaintext: false,
+    onDemand: false,
     value: VALUE,
     env: 'TOKEN',
     placeholder: 'sbx-cs-{rand}',

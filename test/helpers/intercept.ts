@@ -24,6 +24,7 @@ export const BINDING: Binding = {
   scope: 0,
   hosts: ['localhost'],
   plaintext: false,
+  onDemand: false,
   value: SECRET,
   policy: 'always',
   placements: [{ field: 'authorization', format: 'Bearer %s' }],

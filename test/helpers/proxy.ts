@@ -104,6 +104,7 @@ export async function startProxy(options: Options = {}): Promise<TestProxy> {
       contextFor: options.contextFor ?? noContext,
     },
     hold: () => {},
+    demand: async () => {},
     vetted: new WeakMap(),
     recorder,
     upstreams,

@@ -70,6 +70,7 @@ async function world(
       outcomes.push(...batch);
       wake();
     },
+    onDemand: async () => {},
     onLog: () => {},
     onLost: async (worker, interrupted) => {
       outcomes.push(...interrupted);
