@@ -1,12 +1,18 @@
 // `sandbox add|ls|rm|token`: who may use the proxy, and the address they use it by.
 import { resolve } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { SallyportError } from '../base/errors.ts';
 import type { SandboxIssue, SandboxListing } from '../control/schemas.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
 import { table } from './render.ts';
 
-type AddOptions = { listen?: string; unix?: string; sourceAddress?: string; json?: boolean };
+type AddOptions = {
+  listen?: string;
+  unix?: string;
+  sourceAddress?: string;
+  deny?: string;
+  json?: boolean;
+};
 
 export function addSandboxCommands(program: Command, context: Context): void {
   const sandbox = program
@@ -19,6 +25,12 @@ export function addSandboxCommands(program: Command, context: Context): void {
     .option('--listen <host:port>', 'a listener of its own, on which no token is asked')
     .option('--unix <path>', 'a unix socket of its own, likewise')
     .option('--source-address <ip>', 'recognise it by where it connects from')
+    .addOption(
+      new Option(
+        '--deny <where>',
+        'tell refused CONNECTs by status, or inside TLS, which it must trust the CA for',
+      ).choices(['connect', 'inside']),
+    )
     .option('--json', 'print JSON')
     .action((name: string, options: AddOptions) => add(context, name, options));
   sandbox
@@ -57,6 +69,7 @@ async function add(context: Context, name: string, options: AddOptions): Promise
       ...(options.listen !== undefined && { listen: options.listen }),
       ...(options.unix !== undefined && { unix: resolve(options.unix) }),
       ...(options.sourceAddress !== undefined && { source_address: options.sourceAddress }),
+      ...(options.deny !== undefined && { deny: options.deny }),
     });
     if (options.json) printJson(context, issued);
     else context.out(issuedText(issued));

@@ -44,6 +44,7 @@ export const STORE_MIGRATIONS: readonly string[] = [
      UNIQUE (kind, scope, name),
      CHECK ((sealed IS NULL) <> (command IS NULL))
    ) STRICT, WITHOUT ROWID;`,
+  'ALTER TABLE sandboxes ADD COLUMN deny TEXT',
 ];
 
 /** log.db: what `policy log` shows; lost without harm. */

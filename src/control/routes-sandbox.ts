@@ -28,8 +28,8 @@ export function addSandboxRoutes(app: Application, { sandboxes, shared }: Servic
     '/sandbox',
     { schema: { body: SandboxToAdd, response: { 201: SandboxIssued, ...FAILURES } } },
     async ({ body }, reply) => {
-      const { name, listen, unix, source_address: sourceAddress } = body;
-      const issued = await sandboxes.add({ name, listen, unix, sourceAddress });
+      const { name, listen, unix, source_address: sourceAddress, deny } = body;
+      const issued = await sandboxes.add({ name, listen, unix, sourceAddress, deny });
       return reply.code(201).send(issue(issued));
     },
   );
@@ -58,7 +58,7 @@ export function addSandboxRoutes(app: Application, { sandboxes, shared }: Servic
 }
 
 function listing(sandbox: StoredSandbox): SandboxListing {
-  const { name, number, listen, sourceAddress, createdAtMs } = sandbox;
+  const { name, number, listen, sourceAddress, deny, createdAtMs } = sandbox;
   return {
     name,
     id: name,
@@ -66,6 +66,7 @@ function listing(sandbox: StoredSandbox): SandboxListing {
     status: 'running',
     listen: listen === null ? null : formatListen(listen),
     source_address: sourceAddress,
+    deny,
     created_at: new Date(createdAtMs).toISOString(),
   };
 }

@@ -25,6 +25,8 @@ export type NewSandbox = {
   /** Path of a unix socket of its own. */
   readonly unix?: string | undefined;
   readonly sourceAddress?: string | undefined;
+  /** Where its refused CONNECTs are told: inside TLS, when it trusts the authority. */
+  readonly deny?: 'inside' | 'connect' | undefined;
 };
 
 export type Issued = { readonly sandbox: StoredSandbox; readonly token: string };
@@ -76,12 +78,13 @@ export class Sandboxes implements ScopeNames {
 
   /** What workers are told. */
   records(): SandboxRecord[] {
-    return this.list().map(({ name, number: scope, tokenSha256, listen, sourceAddress }) => ({
+    return this.list().map(({ name, number: scope, tokenSha256, listen, sourceAddress, deny }) => ({
       name,
       scope,
       tokenSha256,
       listen,
       sourceAddress,
+      deny,
     }));
   }
 
@@ -100,6 +103,7 @@ export class Sandboxes implements ScopeNames {
         tokenSha256: sha256(token),
         listen,
         sourceAddress,
+        deny: wanted.deny ?? null,
         createdAtMs: clock.wallMs(),
       });
       this.#keep(sandbox);

@@ -119,6 +119,10 @@ export const SandboxToAdd = z.strictObject({
   listen: z.string().optional().describe('HOST:PORT of a listener of its own.'),
   unix: z.string().optional().describe('Path of a unix socket of its own.'),
   source_address: z.string().optional(),
+  deny: z
+    .enum(['inside', 'connect'])
+    .optional()
+    .describe('Where refused CONNECTs are told; absent: as the daemon was started.'),
 });
 
 export const SandboxBody = z.object({
@@ -128,6 +132,7 @@ export const SandboxBody = z.object({
   status: z.literal('running'),
   listen: z.string().nullable(),
   source_address: z.string().nullable(),
+  deny: z.enum(['inside', 'connect']).nullable(),
   created_at: z.string(),
 });
 

@@ -25,6 +25,8 @@ export type StoredSandbox = {
   readonly tokenSha256: string;
   readonly listen: Listen | null;
   readonly sourceAddress: string | null;
+  /** Where its refused CONNECTs are told; null: as the daemon's option says. */
+  readonly deny: 'inside' | 'connect' | null;
   readonly createdAtMs: number;
 };
 
@@ -108,11 +110,11 @@ export class Store {
 
   /** @returns the sandbox with its number. */
   addSandbox(sandbox: Omit<StoredSandbox, 'number'>): StoredSandbox {
-    const { name, tokenSha256, listen, sourceAddress, createdAtMs } = sandbox;
+    const { name, tokenSha256, listen, sourceAddress, deny, createdAtMs } = sandbox;
     const { lastInsertRowid } = this.#database
-      .prepare(`INSERT INTO sandboxes (name, token_sha256, listen, source_address, created_at_ms)
-                VALUES (?, ?, ?, ?, ?)`)
-      .run(name, tokenSha256, listen && JSON.stringify(listen), sourceAddress, createdAtMs);
+      .prepare(`INSERT INTO sandboxes (name, token_sha256, listen, source_address, deny, created_at_ms)
+                VALUES (?, ?, ?, ?, ?, ?)`)
+      .run(name, tokenSha256, listen && JSON.stringify(listen), sourceAddress, deny, createdAtMs);
     return { ...sandbox, number: Number(lastInsertRowid) };
   }
 
@@ -171,13 +173,14 @@ function columnsOf(rule: StoredRule): (string | number)[] {
 }
 
 function sandboxOf(row: Row): StoredSandbox {
-  const { listen, source_address: sourceAddress } = row;
+  const { listen, source_address: sourceAddress, deny } = row;
   return {
     number: Number(row.number),
     name: String(row.name),
     tokenSha256: String(row.token_sha256),
     listen: typeof listen === 'string' ? (JSON.parse(listen) as Listen) : null,
     sourceAddress: typeof sourceAddress === 'string' ? sourceAddress : null,
+    deny: deny === 'inside' || deny === 'connect' ? deny : null,
     createdAtMs: Number(row.created_at_ms),
   };
 }

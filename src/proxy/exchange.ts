@@ -102,7 +102,12 @@ export type Answer = {
 };
 
 /** Who is asking. `scope` is what the matcher knows the sandbox by. */
-export type Sandbox = { readonly name: string; readonly scope: number };
+export type Sandbox = {
+  readonly name: string;
+  readonly scope: number;
+  /** Where its refused CONNECTs are told; null: as the settings say. */
+  readonly deny: 'inside' | 'connect' | null;
+};
 
 /**
  * What became of one exchange; exactly one audit record. Field names are those of the audit file

@@ -29,8 +29,8 @@ export class Registry {
   readonly #default: Sandbox | null;
 
   constructor(records: readonly Credentials[], defaultSandbox: string | null) {
-    for (const { name, scope, tokenSha256, sourceAddress } of records) {
-      const sandbox = { name, scope };
+    for (const { name, scope, deny, tokenSha256, sourceAddress } of records) {
+      const sandbox = { name, scope, deny };
       this.#byName.set(name, { sandbox, token: Buffer.from(tokenSha256, 'hex') });
       if (sourceAddress !== null) this.#bySource.set(sourceAddress, sandbox);
     }

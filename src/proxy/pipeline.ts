@@ -138,7 +138,8 @@ function permitOf(
   entry: Entry,
   services: Services,
 ): Permit | Promise<Permit | null> | null {
-  if (target.method !== 'CONNECT' || services.current.settings.deny === 'connect') {
+  const deny = sandbox.deny ?? services.current.settings.deny;
+  if (target.method !== 'CONNECT' || deny === 'connect') {
     return decide(sandbox, target, entry, services);
   }
   const refused = (error: unknown): null => {

@@ -21,6 +21,8 @@ export type SandboxRecord = {
   readonly listen: Listen | null;
   /** Canonical source address that identifies it on the shared listener; null for none. */
   readonly sourceAddress: string | null;
+  /** Where its refused CONNECTs are told; null: as the settings say. */
+  readonly deny: 'inside' | 'connect' | null;
 };
 
 export type ServeSettings = {

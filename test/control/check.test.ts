@@ -99,6 +99,29 @@ t.test('what passes through the workers is recorded and listed as told', async (
   t.match(log.allowed_hosts, counted, 'the tunnel itself is not counted');
 });
 
+t.test(
+  'a sandbox that trusts the authority is told of refusals inside, the others on CONNECT',
+  async (t) => {
+    const { world } = await intercepting(t);
+    const proxy = Number(world.instance.status().listen.split(':').at(-1));
+    for (const [deny, wanted] of [
+      ['inside', /^HTTP\/1\.1 200 /],
+      ['connect', /^HTTP\/1\.1 403 /],
+    ] as const) {
+      const added = await world.client.post<{ proxy_url: string }>('/sandbox', {
+        name: deny,
+        deny,
+      });
+      const { username, password } = new URL(added.proxy_url);
+      const client = await wire(proxy);
+      t.teardown(() => client.socket.destroy());
+      const basic = Buffer.from(`${username}:${password}`).toString('base64');
+      client.send(connectTo('denied.test:443', `Proxy-Authorization: Basic ${basic}\r\n`));
+      t.match(await client.until('\r\n\r\n'), wanted);
+    }
+  },
+);
+
 t.test('a secret that a command gives is fetched when it is needed', async (t) => {
   const { world, port } = await intercepting(t);
   const file = join(temporaryFolder(t), 'value');

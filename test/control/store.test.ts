@@ -68,7 +68,13 @@ t.test('a removed rule can come back in its place, and no position is used twice
 t.test('the number of a sandbox is never given again', async (t) => {
   const path = join(temporaryFolder(t), 'policy.db');
   const store = Store.open(path);
-  const facts = { tokenSha256: 'aa', listen: null, sourceAddress: null, createdAtMs: 1 };
+  const facts = {
+    tokenSha256: 'aa',
+    listen: null,
+    sourceAddress: null,
+    deny: null,
+    createdAtMs: 1,
+  };
   const first = store.addSandbox({ name: 'a', ...facts });
   store.removeSandbox('a');
   store.close();

@@ -78,7 +78,7 @@ export async function startProxy(options: Options = {}): Promise<TestProxy> {
     }
   });
   const tokenSha256 = createHash('sha256').update(TOKEN).digest('hex');
-  const box = { name: 'box', scope: 1, tokenSha256, sourceAddress: null };
+  const box = { name: 'box', scope: 1, tokenSha256, sourceAddress: null, deny: null };
   const settings: ProxySettings = {
     addressGuard: 'strict',
     via: false,

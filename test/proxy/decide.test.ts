@@ -246,7 +246,7 @@ tap.test('what was judged under one policy is judged again under the next', asyn
   const target = { host: parseHost('a.test'), port: 80, method: 'GET', path: '/' };
   const ask = async (scope: number) => {
     const entry = await recorder.open('forward', target);
-    return decide({ name: 'box', scope }, target, entry, deciders);
+    return decide({ name: 'box', scope, deny: null }, target, entry, deciders);
   };
   const first = await ask(1);
   t.same(first.addresses, ['10.0.0.1']);

@@ -9,8 +9,8 @@ const sha256 = (text: string): string => createHash('sha256').update(text).diges
 const basic = (pair: string): string => `Basic ${Buffer.from(pair).toString('base64')}`;
 
 const RECORDS: Credentials[] = [
-  { name: 'one', scope: 1, tokenSha256: sha256('token-1'), sourceAddress: null },
-  { name: 'two', scope: 2, tokenSha256: sha256('token-2'), sourceAddress: '10.0.0.2' },
+  { name: 'one', scope: 1, tokenSha256: sha256('token-1'), sourceAddress: null, deny: null },
+  { name: 'two', scope: 2, tokenSha256: sha256('token-2'), sourceAddress: '10.0.0.2', deny: null },
 ];
 const SHARED: Origin = { listener: null, remoteAddress: '127.0.0.1', loopback: true };
 const FAR: Origin = { listener: null, remoteAddress: '10.0.0.9', loopback: false };
@@ -57,8 +57,8 @@ tap.test('credentials that are sent must be right', async (t) => {
 tap.test('a token with a colon, and one of no ASCII', async (t) => {
   const odd = new Registry(
     [
-      { name: 'colon', scope: 1, tokenSha256: sha256('a:b:c'), sourceAddress: null },
-      { name: 'bytes', scope: 2, tokenSha256: sha256('pässwörd'), sourceAddress: null },
+      { name: 'colon', scope: 1, tokenSha256: sha256('a:b:c'), sourceAddress: null, deny: null },
+      { name: 'bytes', scope: 2, tokenSha256: sha256('pässwörd'), sourceAddress: null, deny: null },
     ],
     null,
   );

@@ -17,7 +17,7 @@ const settings: ServeSettings = {
 };
 
 function sandbox(name: string, listen: Listen | null): SandboxRecord {
-  return { name, scope: 1, tokenSha256: '', listen, sourceAddress: null };
+  return { name, scope: 1, tokenSha256: '', listen, sourceAddress: null, deny: null };
 }
 
 const boxes = [

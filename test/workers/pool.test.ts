@@ -35,6 +35,7 @@ const BOX: SandboxRecord = {
   tokenSha256: createHash('sha256').update('token').digest('hex'),
   listen: null,
   sourceAddress: null,
+  deny: null,
 };
 
 type World = {
