@@ -78,6 +78,10 @@ export const CODES = {
     status: 502,
     hint: 'The source of the secret failed or took too long; see the daemon log, then `sallyport secret ls`.',
   },
+  SALLYPORT_RESPONSE_UNINSPECTABLE: {
+    status: 502,
+    hint: 'Its secret is marked `--scrub strict`, and this answer cannot be searched for it. `--scrub pass` lets such answers through.',
+  },
   // The other side.
   SALLYPORT_DNS_FAILED: {
     status: 502,

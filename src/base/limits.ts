@@ -89,6 +89,13 @@ export const HTTP2_UNKNOWN_MS = 600_000; // How long "speaks HTTP/1.1 only" is b
 
 // Credentials.
 export const BOUND_HOSTS_KEPT_MAX = 4_096; // Destinations whose credentials a worker need not look up.
+export const SCRUB_VALUE_BYTES_MIN = 8; // Shorter secrets would be found in what is none.
+export const SCRUB_HELD_BYTES_MIN = 4; // Fewer letters of a secret go on at once: a stream may end with them by chance.
+export const SCRUB_HELD_MS = 250; // How long more of them wait for the rest.
+export const SCRUB_PARTIAL_BYTES_MIN = 16; // So much of a secret at the end of content is hidden, too.
+export const SCRUB_DECODED_BYTES_MAX = 67_108_864; // Of decoded content; more of it only at a ratio that honest content has.
+export const SCRUB_RATIO_MAX = 100; // Decoded to coded bytes beyond that: no zip bomb is unpacked for a client.
+export const SUBSTITUTED_CONTENT_BYTES_MAX = 1_048_576; // Of a request, where placeholders are looked for.
 
 // DNS.
 export const DNS_TIMEOUT_MS = 10_000;

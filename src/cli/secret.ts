@@ -18,6 +18,7 @@ type Common = ScopeOptions & ValueOptions & { readonly force?: boolean; readonly
 type SetOptions = Common & {
   readonly policy?: string;
   readonly allowPlaintext?: boolean;
+  readonly scrub?: string;
   readonly registry?: string;
   readonly username?: string;
   readonly registryAuthEndpoint?: string;
@@ -29,6 +30,7 @@ type CustomOptions = Common & {
   readonly placeholder?: string;
   readonly in?: string[];
   readonly allowPlaintext?: boolean;
+  readonly scrub?: string;
 };
 
 const POLICIES = ['if-sentinel-or-absent', 'if-sentinel', 'always'];
@@ -46,6 +48,7 @@ export function addSecretCommands(program: Command, context: Context): void {
       ),
     )
     .option('--allow-plaintext', 'over plain HTTP, too')
+    .addOption(scrubOption())
     .option('--registry <host>', 'the credential of a container registry; for the host alone')
     .option('--username <name>', 'with --registry')
     .option('--password-stdin', 'with --registry: read the password from stdin')
@@ -63,12 +66,18 @@ export function addSecretCommands(program: Command, context: Context): void {
     .option('--placeholder <text>', 'what the sandbox holds; {rand} differs by sandbox')
     .option('--in <places>', 'fields, query, content; default: fields,query', placeList)
     .option('--allow-plaintext', 'over plain HTTP, too')
+    .addOption(scrubOption())
     .option('-f, --force', 'replace one that is there, without a question')
     .option('--json', 'print JSON')
     .action((options: CustomOptions) => setCustom(context, options));
   addListCommand(secret, context);
   addRemoveCommand(secret, context);
   addImportCommand(secret, context);
+}
+
+function scrubOption(): Option {
+  const what = 'mask it in answers; one that cannot be searched: pass it on, or refuse it (strict)';
+  return new Option('--scrub <how>', `${what}; default: off`).choices(['off', 'pass', 'strict']);
 }
 
 const EXAMPLES = `
@@ -95,6 +104,7 @@ async function set(context: Context, words: string[], options: SetOptions): Prom
       sandbox,
       policy: options.policy,
       allow_plaintext: options.allowPlaintext,
+      scrub: options.scrub,
       username: options.username,
       auth_endpoint: options.registryAuthEndpoint,
       all_sandboxes: options.allSandboxes,
@@ -108,7 +118,7 @@ async function set(context: Context, words: string[], options: SetOptions): Prom
 
 async function setCustom(context: Context, options: CustomOptions): Promise<void> {
   const { sandbox } = scopeOf(context, [], options);
-  const { host: hosts, env, placeholder, in: places, allowPlaintext } = options;
+  const { host: hosts, env, placeholder, in: places, allowPlaintext, scrub } = options;
   checkSource(context, options);
   await withDaemon(context, async (client) => {
     const body = {
@@ -119,6 +129,7 @@ async function setCustom(context: Context, options: CustomOptions): Promise<void
       in: places,
       sandbox,
       allow_plaintext: allowPlaintext,
+      scrub,
     };
     const answer = await store<CustomSetAnswer>(context, client, '/secrets/custom', body, options);
     if (answer === null) return;

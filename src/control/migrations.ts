@@ -45,6 +45,7 @@ export const STORE_MIGRATIONS: readonly string[] = [
      CHECK ((sealed IS NULL) <> (command IS NULL))
    ) STRICT, WITHOUT ROWID;`,
   'ALTER TABLE sandboxes ADD COLUMN deny TEXT',
+  "ALTER TABLE secrets ADD COLUMN scrub TEXT NOT NULL DEFAULT 'off'",
 ];
 
 /** log.db: what `policy log` shows; lost without harm. */

@@ -78,8 +78,8 @@ function addSetting(app: Application, services: Services): void {
     '/secrets/custom',
     { schema: { body: CustomToSet, response: { 201: CustomSet, ...FAILURES } } },
     async ({ body }, reply) => {
-      const { hosts, env, placeholder, in: places, allow_plaintext: plaintext } = body;
-      const wanted = { ...givenOf(body), hosts, env, placeholder, in: places, plaintext };
+      const { hosts, env, placeholder, in: places, allow_plaintext: plaintext, scrub } = body;
+      const wanted = { ...givenOf(body), hosts, env, placeholder, in: places, plaintext, scrub };
       const { held, replaced } = await secrets.setCustom(wanted);
       const secret = listCustom(held, sandboxes);
       const applied = reach([held.secret.scope], services);
@@ -96,12 +96,12 @@ function reach(scopes: readonly number[], { sandboxes }: Services): number {
 
 /** @throws SALLYPORT_REQUEST_INVALID for a body that is of neither kind, or of both. */
 function wantedOf(body: z.infer<typeof SecretToSet>): NewService | NewRegistry {
-  const { service, registry, policy, username } = body;
+  const { service, registry, policy, username, scrub } = body;
   const { allow_plaintext: plaintext, auth_endpoint: authEndpoint } = body;
   const forRegistry = [username, authEndpoint, body.all_sandboxes];
-  const forService = [policy, plaintext];
+  const forService = [policy, plaintext, scrub];
   if (service !== undefined && registry === undefined && forRegistry.every(isAbsent)) {
-    return { ...givenOf(body), service, policy, plaintext };
+    return { ...givenOf(body), service, policy, plaintext, scrub };
   }
   if (registry !== undefined && service === undefined && forService.every(isAbsent)) {
     const allSandboxes = body.all_sandboxes;
@@ -109,7 +109,7 @@ function wantedOf(body: z.infer<typeof SecretToSet>): NewService | NewRegistry {
   }
   throw new SallyportError(
     'SALLYPORT_REQUEST_INVALID',
-    'a secret is of a service (policy, allow_plaintext) or of a registry (username, auth_endpoint, all_sandboxes)',
+    'a secret is of a service (policy, allow_plaintext, scrub) or of a registry (username, auth_endpoint, all_sandboxes)',
   );
 }
 

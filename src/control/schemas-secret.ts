@@ -18,6 +18,10 @@ const Given = {
   replace: z.boolean().optional().describe('Takes the place of one that is there.'),
   verify: z.boolean().optional().describe('false: the command is not tried out first.'),
 };
+const Scrub = z
+  .enum(['off', 'pass', 'strict'])
+  .optional()
+  .describe('Mask it in answers; one that cannot be searched: pass, or refuse it (strict).');
 const Plaintext = z.boolean().optional().describe('Lets it go over plain HTTP, too.');
 
 export const SecretToSet = z.strictObject({
@@ -25,6 +29,7 @@ export const SecretToSet = z.strictObject({
   service: z.string().optional().describe('Either a service or a registry.'),
   policy: z.enum(['if-sentinel-or-absent', 'if-sentinel', 'always']).optional(),
   allow_plaintext: Plaintext,
+  scrub: Scrub,
   registry: z.string().optional().describe('HOST or HOST:PORT.'),
   username: z.string().optional(),
   auth_endpoint: z.string().optional(),
@@ -41,6 +46,7 @@ export const CustomToSet = z.strictObject({
     .min(1)
     .optional(),
   allow_plaintext: Plaintext,
+  scrub: Scrub,
 });
 
 export const SecretsToImport = z.strictObject({
@@ -82,6 +88,7 @@ const SecretBody = z.object({
   username: z.string().optional(),
   policy: z.string().optional(),
   allow_plaintext: z.boolean().optional(),
+  scrub: z.string().optional(),
   ...Source,
 });
 
@@ -93,6 +100,7 @@ const CustomBody = z.object({
   secret: z.string().describe('Masked.'),
   in: z.array(z.string()),
   allow_plaintext: z.boolean(),
+  scrub: z.string(),
   ...Source,
 });
 

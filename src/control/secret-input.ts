@@ -2,6 +2,7 @@
 // value.
 import { SallyportError } from '../base/errors.ts';
 import {
+  SCRUB_VALUE_BYTES_MIN,
   SECRET_COMMAND_BYTES_MAX,
   SECRET_HOSTS_MAX,
   SECRET_NAME_BYTES_MAX,
@@ -11,7 +12,7 @@ import {
   SECRET_REFRESH_MS_MAX,
   SECRET_REFRESH_MS_MIN,
 } from '../base/limits.ts';
-import type { InjectionPolicy } from '../credentials/binding.ts';
+import type { InjectionPolicy, Scrub } from '../credentials/binding.ts';
 import { SERVICES } from '../credentials/services.ts';
 import { ON_DEMAND_MS } from '../credentials/sources.ts';
 import { faultOfValue } from '../credentials/value.ts';
@@ -33,11 +34,18 @@ export type Given = {
   readonly verify?: boolean | undefined;
 };
 
-export type NewService = Given & {
-  readonly service: string;
-  readonly policy?: InjectionPolicy | undefined;
+/** What services and custom secrets have in common. */
+type Bound = {
+  /** Over plain HTTP, too. */
   readonly plaintext?: boolean | undefined;
+  readonly scrub?: Scrub | undefined;
 };
+
+export type NewService = Given &
+  Bound & {
+    readonly service: string;
+    readonly policy?: InjectionPolicy | undefined;
+  };
 
 export type NewRegistry = Given & {
   /** HOST or HOST:PORT. */
@@ -48,14 +56,14 @@ export type NewRegistry = Given & {
   readonly allSandboxes?: boolean | undefined;
 };
 
-export type NewCustom = Given & {
-  /** Comma lists. */
-  readonly hosts: readonly string[];
-  readonly env: string;
-  readonly placeholder?: string | undefined;
-  readonly in?: readonly Place[] | undefined;
-  readonly plaintext?: boolean | undefined;
-};
+export type NewCustom = Given &
+  Bound & {
+    /** Comma lists. */
+    readonly hosts: readonly string[];
+    readonly env: string;
+    readonly placeholder?: string | undefined;
+    readonly in?: readonly Place[] | undefined;
+  };
 
 /** A secret as it will be stored, but for what is only known then. */
 export type Draft = Omit<
@@ -74,13 +82,14 @@ const NOTHING = {
   in: [],
   policy: null,
   plaintext: false,
+  scrub: 'off',
   username: null,
   authEndpoint: null,
 } as const;
 
 /** @throws SALLYPORT_SECRET_INVALID naming every fault */
 export function serviceDraft(wanted: NewService): Draft {
-  const { service, policy = DEFAULT_POLICY, plaintext = false } = wanted;
+  const { service, policy = DEFAULT_POLICY } = wanted;
   const faults: string[] = [];
   if (!Object.hasOwn(SERVICES, service)) {
     const names = Object.keys(SERVICES).join(', ');
@@ -89,8 +98,9 @@ export function serviceDraft(wanted: NewService): Draft {
     );
   }
   const source = sourceOf(wanted, SECRET_REFRESH_MS, faults);
+  const bound = boundOf(wanted, faults);
   refuse(faults);
-  return { ...NOTHING, ...source, kind: 'service', name: service, policy, plaintext };
+  return { ...NOTHING, ...source, ...bound, kind: 'service', name: service, policy };
 }
 
 /** @throws SALLYPORT_SECRET_INVALID naming every fault */
@@ -114,7 +124,7 @@ export function registryDraft(wanted: NewRegistry): Draft {
 
 /** @throws SALLYPORT_SECRET_INVALID naming every fault */
 export function customDraft(wanted: NewCustom): Draft {
-  const { env, placeholder = DEFAULT_PLACEHOLDER, plaintext = false } = wanted;
+  const { env, placeholder = DEFAULT_PLACEHOLDER } = wanted;
   const faults: string[] = [];
   const hosts = customHosts(wanted.hosts, faults);
   if (!/^[A-Za-z_]\w*$/.test(env) || env.length > SECRET_NAME_BYTES_MAX) {
@@ -124,17 +134,29 @@ export function customDraft(wanted: NewCustom): Draft {
   if (fault !== null) faults.push(fault);
   const places = [...new Set(wanted.in ?? DEFAULT_PLACES)];
   const source = sourceOf(wanted, ON_DEMAND_MS, faults);
+  const bound = boundOf(wanted, faults);
   refuse(faults);
   return {
     ...NOTHING,
     ...source,
+    ...bound,
     kind: 'custom',
     name: env,
     hosts,
     placeholder,
     in: places,
-    plaintext,
   };
+}
+
+function boundOf(
+  { plaintext = false, scrub = 'off', value }: Bound & Given,
+  faults: string[],
+): Pick<Draft, 'plaintext' | 'scrub'> {
+  if (scrub !== 'off' && value !== undefined && value.length < SCRUB_VALUE_BYTES_MIN) {
+    const few = `fewer than ${SCRUB_VALUE_BYTES_MIN} characters`;
+    faults.push(`a value of ${few} cannot be looked for in answers, for it stands in many`);
+  }
+  return { plaintext, scrub };
 }
 
 type Source = Pick<Draft, 'value' | 'command' | 'refreshMs'>;

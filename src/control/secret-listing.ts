@@ -53,14 +53,14 @@ export function secretText({ kind, name }: Pick<StoredSecret, 'kind' | 'name'>):
 
 /** Of a service or a registry. */
 export function listSecret(held: HeldSecret, scopes: ScopeNames): Row {
-  const { kind, scope, name, username, policy, plaintext } = held.secret;
+  const { kind, scope, name, username, policy, plaintext, scrub } = held.secret;
   return {
     scope: scopeText(scope, scopes),
     type: kind === 'registry' ? 'registry' : 'service',
     name,
     secret: shownValue(held),
     ...(username === null ? {} : { username }),
-    ...(policy === null ? {} : { policy, allow_plaintext: plaintext }),
+    ...(policy === null ? {} : { policy, allow_plaintext: plaintext, scrub }),
     ...sourceFacts(held.secret),
   };
 }
@@ -75,6 +75,7 @@ export function listCustom(held: HeldSecret, scopes: ScopeNames): CustomRow {
     secret: shownValue(held),
     in: [...secret.in],
     allow_plaintext: secret.plaintext,
+    scrub: secret.scrub,
     ...sourceFacts(secret),
   };
 }

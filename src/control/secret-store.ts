@@ -1,6 +1,6 @@
 // The secrets on the disk, in the database of store.ts; their values are sealed before they get here.
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
-import type { CustomBinding, InjectionPolicy } from '../credentials/binding.ts';
+import type { CustomBinding, InjectionPolicy, Scrub } from '../credentials/binding.ts';
 import { inTransaction } from './database.ts';
 
 export type SecretKind = 'service' | 'custom' | 'registry';
@@ -24,6 +24,8 @@ export type StoredSecret = {
   /** Of a service. */
   readonly policy: InjectionPolicy | null;
   readonly plaintext: boolean;
+  /** Always `off` for a registry. */
+  readonly scrub: Scrub;
   /** Where the value comes from, null when it is stored. */
   readonly command: string | null;
   /** How long a value of the command serves, ON_DEMAND_MS, or null without one. */
@@ -59,7 +61,7 @@ export class SecretStore {
       const drop = this.#database.prepare('DELETE FROM secrets WHERE id = ?');
       for (const id of remove) drop.run(id);
       const insert = this.#database.prepare(
-        'INSERT INTO secrets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+        'INSERT INTO secrets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
       );
       for (const secret of add) insert.run(...columnsOf(secret));
     });
@@ -84,6 +86,7 @@ function columnsOf(secret: StoredSecret): (string | number | Uint8Array | null)[
     secret.authEndpoint,
     secret.sealed,
     secret.createdAtMs,
+    secret.scrub,
   ];
 }
 
@@ -105,6 +108,7 @@ function secretOf(row: Row): StoredSecret {
     authEndpoint: textOf(row.auth_endpoint),
     sealed: row.sealed instanceof Uint8Array ? row.sealed : null,
     createdAtMs: Number(row.created_at_ms),
+    scrub: String(row.scrub) as Scrub,
   };
 }
 

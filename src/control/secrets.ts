@@ -357,15 +357,15 @@ export class Secrets {
 
 /** Registries are not for workers yet. */
 function bindingOf(secret: StoredSecret, value: string): Binding | null {
-  const { id, kind, scope, name, hosts, plaintext } = secret;
+  const { id, kind, scope, name, hosts, plaintext, scrub } = secret;
   const onDemand = secret.command !== null && secret.refreshMs === ON_DEMAND_MS;
   if (kind === 'service') {
     const policy: InjectionPolicy = secret.policy ?? DEFAULT_POLICY;
-    return serviceBinding(name, { id, scope, value, policy, plaintext, onDemand });
+    return serviceBinding(name, { id, scope, value, policy, plaintext, onDemand, scrub });
   }
   const { placeholder, placeholderKey, in: places } = secret;
   if (kind === 'registry' || placeholder === null || placeholderKey === null) return null;
-  const common = { id, scope, hosts, plaintext, onDemand, value };
+  const common = { id, scope, hosts, plaintext, onDemand, scrub, value };
   return { ...common, kind, env: name, placeholder, placeholderKey, in: places };
 }
 

@@ -21,6 +21,14 @@ export type Placement = {
   readonly hosts?: readonly string[];
 };
 
+/**
+ * Whether the secret is looked for in the answers to requests that may carry it.
+ * - `off`: no.
+ * - `pass`: it is masked; an answer that cannot be searched passes.
+ * - `strict`: it is masked; an answer that cannot be searched is refused.
+ */
+export type Scrub = 'off' | 'pass' | 'strict';
+
 type Common = {
   /** Stable id of the stored secret; what the audit and `explain` name. */
   readonly id: string;
@@ -30,6 +38,7 @@ type Common = {
   readonly hosts: readonly string[];
   /** Lets the secret go over plain HTTP, too. */
   readonly plaintext: boolean;
+  readonly scrub: Scrub;
   /** Fetched when it is needed: the daemon is asked to refresh it before it is used. */
   readonly onDemand: boolean;
   /** The secret itself; '' when it cannot be had at present. Never in a message for people, a record, a metric or an error. */

@@ -6,6 +6,7 @@ import { resourceMatches } from '../policy/reference.ts';
 import { parseResources, type Resource } from '../policy/resource.ts';
 import { GLOBAL_SCOPE } from '../policy/rule.ts';
 import type { Binding, CustomBinding, Placement, ServiceBinding } from './binding.ts';
+import { Needles, type Scrubbing } from './mask.ts';
 import { placeholderFor, placeholderPattern } from './placeholder.ts';
 import {
   basicOf,
@@ -52,6 +53,7 @@ export class Credentials {
   readonly #known: readonly Known[];
   readonly #placeholders: RegExp | null;
   readonly #bound = new Map<string, readonly Binding[]>();
+  readonly #scrubbing = new WeakMap<readonly Binding[], { of: Scrubbing | null }>();
 
   /** @throws SALLYPORT_SECRET_INVALID for a value that would break out of its field (RFC 9110 section 5.5) */
   constructor(bindings: readonly Binding[]) {
@@ -89,6 +91,15 @@ export class Credentials {
   demandedBy(scope: number, host: string, port: number): readonly string[] {
     const bound = this.boundTo(scope, host, port);
     return bound.length === 0 ? NONE : bound.flatMap(({ id, onDemand }) => (onDemand ? id : []));
+  }
+
+  /** What of them must not come back from there; null: nothing is looked for. */
+  scrubbing(scope: number, host: string, port: number): Scrubbing | null {
+    const bound = this.boundTo(scope, host, port);
+    if (bound.length === 0) return null;
+    const kept = this.#scrubbing.get(bound) ?? { of: scrubbingOf(bound) };
+    this.#scrubbing.set(bound, kept);
+    return kept.of;
   }
 
   explain(scope: number, host: string, port: number): Explained[] {
@@ -156,6 +167,13 @@ export class Credentials {
 
 function nameOf(binding: Binding): string {
   return binding.kind === 'service' ? binding.service : binding.env;
+}
+
+function scrubbingOf(bound: readonly Binding[]): Scrubbing | null {
+  const scrubbed = bound.filter(({ scrub }) => scrub !== 'off');
+  if (scrubbed.length === 0) return null;
+  const needles = new Needles(scrubbed.map(({ value }) => value));
+  return { needles, strict: scrubbed.some(({ scrub }) => scrub === 'strict') };
 }
 
 function injectService(

@@ -1,6 +1,6 @@
 // The services that are known by name: where their credential goes, in which field, what stands for
 // it in the sandbox, and by which other ways a client could authenticate itself there.
-import type { InjectionPolicy, Placement, ServiceBinding } from './binding.ts';
+import type { InjectionPolicy, Placement, Scrub, ServiceBinding } from './binding.ts';
 
 export type Service = {
   /** Variables of the host that a value is imported from, the first that is set. */
@@ -122,6 +122,7 @@ export type ServiceSecret = {
   readonly policy: InjectionPolicy;
   readonly plaintext: boolean;
   readonly onDemand: boolean;
+  readonly scrub: Scrub;
 };
 
 /** @param name  a key of SERVICES */

@@ -138,6 +138,8 @@ export type Outcome = {
   readonly code: Code | 'SALLYPORT_INTERRUPTED' | 'SALLYPORT_CLIENT_CLOSED' | null;
   /** Ids of the secrets that were injected, comma list; null when none was. */
   readonly injected: string | null;
+  /** How often a secret came back in the answer, and was masked. */
+  readonly masked: number;
   /** Status sent to the client; 0 when none was. */
   readonly status: number;
   /** Content bytes from the client, and to it. */

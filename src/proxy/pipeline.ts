@@ -204,7 +204,9 @@ async function forward(permit: Permit, exchange: Exchange): Promise<void> {
   const { upstreams, tick } = services;
   const over = !secure ? 'tcp' : client.http2 ? 'tls-http2' : 'tls';
   const { via } = settings;
-  await relay({ permit, received, fields, path, over, upstreams, entry, tick, passage, via });
+  const scrubbing = credentials.scrubbing(sandbox.scope, host, port);
+  const way = { over, upstreams, via, scrubbing } as const;
+  await relay({ permit, received, fields, path, entry, tick, passage, ...way });
 }
 
 /** What can be seen to fail already is not begun upstream. */

@@ -36,6 +36,7 @@ export class Entry {
       reason: null,
       code: null,
       injected: null,
+      masked: 0,
       status: 0,
       bytes_up: 0,
       bytes_down: 0,

@@ -3,11 +3,13 @@
 import { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
 import { type Code, SallyportError } from '../base/errors.ts';
+import type { Scrubbing } from '../credentials/mask.ts';
 import { formatHostPort } from '../policy/resource.ts';
 import type { Permit } from './decide.ts';
 import type { Received } from './exchange.ts';
 import { forwardResponseFields, forwardTrailers } from './fields.ts';
 import type { Entry } from './record.ts';
+import { Scrubber, searchable } from './scrub.ts';
 import { bridge, type Passage, splice, type Tick } from './tunnel.ts';
 import type { Upstream, Upstreams } from './upstreams.ts';
 
@@ -29,6 +31,8 @@ export type Relayed = {
   readonly passage: Passage;
   /** Add ourselves to Via. */
   readonly via: boolean;
+  /** What must not come back in the answer. */
+  readonly scrubbing: Scrubbing | null;
 };
 
 /**
@@ -51,20 +55,25 @@ export async function relay(work: Relayed): Promise<void> {
 }
 
 async function attempt(work: Relayed): Promise<void> {
-  const { received, permit, fields, path, entry } = work;
+  const { received, permit, fields, path, entry, scrubbing } = work;
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   // Asked for anew by each attempt: the connection that failed may have been its pool's last.
   const upstream = work.over === 'tcp' ? work.upstreams.towards(permit) : await secure(work);
   entry.draft.address = upstream.address;
+  const { method } = permit.target;
+  const masked = (count: number): void => {
+    entry.draft.masked += count;
+  };
+  const handler = new Handler(work, upstream, resolve, reject);
   upstream.dispatcher.dispatch(
     {
       path,
-      method: permit.target.method as Dispatcher.HttpMethod,
-      headers: fields,
+      method: method as Dispatcher.HttpMethod,
+      headers: scrubbing === null ? fields : searchable(fields),
       body: received.content,
       upgrade: received.content === null ? received.head.upgrade : null,
     },
-    new Handler(work, upstream, resolve, reject),
+    scrubbing === null ? handler : new Scrubber(handler, method, scrubbing, masked),
   );
   return promise;
 }

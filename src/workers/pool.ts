@@ -348,6 +348,7 @@ export class WorkerPool {
       reason: 'the worker died during the exchange',
       code: 'SALLYPORT_INTERRUPTED',
       injected: null,
+      masked: 0,
       status: 0,
       bytes_up: 0,
       bytes_down: 0,

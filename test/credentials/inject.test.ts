@@ -22,6 +22,7 @@ function service(
     policy,
     plaintext: false,
     onDemand: false,
+    scrub: 'off',
     ...changes,
   });
 }
@@ -34,6 +35,7 @@ function custom(changes: Partial<CustomBinding> = {}): CustomBinding {
     hosts: ['**.example.com'],
     plaintext: false,
     onDemand: false,
+    scrub: 'off',
     value: VALUE,
     env: 'TOKEN',
     placeholder: 'sbx-cs-{rand}',

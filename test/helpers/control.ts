@@ -58,6 +58,7 @@ export function outcomeOf(facts: Partial<Outcome> = {}): Outcome {
     connect_ms: 1,
     duration_ms: 2,
     injected: null,
+    masked: 0,
     generation: 1,
     ...facts,
   };

@@ -25,6 +25,7 @@ export const BINDING: Binding = {
   hosts: ['localhost'],
   plaintext: false,
   onDemand: false,
+  scrub: 'off',
   value: SECRET,
   policy: 'always',
   placements: [{ field: 'authorization', format: 'Bearer %s' }],

@@ -26,6 +26,7 @@ const first: Outcome = {
   connect_ms: 1.5,
   duration_ms: 20.25,
   injected: 'one,two',
+  masked: 2,
   generation: 9,
 };
 const second: Outcome = {
