@@ -13,6 +13,7 @@ import {
   eachValue,
   removeFields,
   removeParameters,
+  replaceInContent,
   replaceInQuery,
 } from './request-parts.ts';
 
@@ -131,6 +132,34 @@ export class Credentials {
     return result;
   }
 
+  /** Whether a placeholder may stand in the content of requests to this destination. */
+  searchesContent(scope: number, host: string, port: number): boolean {
+    if (this.#placeholders === null) return false;
+    return this.boundTo(scope, host, port).some(
+      (one) => one.kind === 'custom' && one.in.includes('content'),
+    );
+  }
+
+  /**
+   * Puts secrets in place of their placeholders in text content.
+   *
+   * @param mediaType  in lower case, without parameters.
+   * @returns null when none stands in it.
+   * @throws what `apply` throws.
+   */
+  applyToContent(
+    request: Pick<CredentialRequest, 'scope' | 'host' | 'port' | 'secure'>,
+    content: Buffer,
+    mediaType: string,
+  ): { content: Buffer; injected: readonly string[] } | null {
+    if (this.#placeholders === null) return null;
+    const injected = new Set<string>();
+    const bound = this.boundTo(request.scope, request.host, request.port);
+    const secretFor = secretsOf(request, bound, injected)('content');
+    const replaced = replaceInContent(content, mediaType, this.#placeholders, secretFor);
+    return replaced === null ? null : { content: replaced, injected: [...injected] };
+  }
+
   #lookUp(scope: number, host: string, port: number): readonly Binding[] {
     const found = new Map<string, Binding>();
     for (const { binding, resources } of this.#known) {
@@ -147,14 +176,7 @@ export class Credentials {
     const pattern = this.#placeholders;
     if (pattern === null) return null;
     const injected = new Set<string>();
-    const custom = bound.filter((one): one is CustomBinding => one.kind === 'custom');
-    const secretFor = (where: 'fields' | 'query') => (placeholder: string) => {
-      const binding = custom.find((one) => placeholderFor(one, request.scope) === placeholder);
-      if (binding === undefined) throw misused(request.host);
-      if (!binding.in.includes(where)) return placeholder;
-      injected.add(binding.id);
-      return usable(binding, request.secure);
-    };
+    const secretFor = secretsOf(request, bound, injected);
     const fields = eachValue(request.fields, (value) =>
       value.replace(pattern, secretFor('fields')),
     );
@@ -163,6 +185,23 @@ export class Credentials {
       ? null
       : { fields: fields ?? request.fields, path: path ?? request.path, injected: [...injected] };
   }
+}
+
+/** What to put in place of a placeholder that stands somewhere; `injected` collects the ids. */
+function secretsOf(
+  { scope, host, secure }: Pick<CredentialRequest, 'scope' | 'host' | 'secure'>,
+  bound: readonly Binding[],
+  injected: Set<string>,
+) {
+  const custom = bound.filter((one): one is CustomBinding => one.kind === 'custom');
+  return (where: CustomBinding['in'][number]) =>
+    (placeholder: string): string => {
+      const binding = custom.find((one) => placeholderFor(one, scope) === placeholder);
+      if (binding === undefined) throw misused(host);
+      if (!binding.in.includes(where)) return placeholder;
+      injected.add(binding.id);
+      return usable(binding, secure);
+    };
 }
 
 function nameOf(binding: Binding): string {

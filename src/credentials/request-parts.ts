@@ -83,6 +83,31 @@ export function replaceInQuery(
   return joined === query ? null : `${path.slice(0, at + 1)}${joined}`;
 }
 
+/**
+ * Replaces what matches in text content; the replacement is spelled as the media type asks.
+ *
+ * @param mediaType  in lower case, without parameters.
+ * @returns null when nothing was changed.
+ */
+export function replaceInContent(
+  content: Buffer,
+  mediaType: string,
+  pattern: RegExp,
+  replacement: (found: string) => string,
+): Buffer | null {
+  const spelled = mediaType.endsWith('json')
+    ? (value: string) => JSON.stringify(value).slice(1, -1)
+    : mediaType === 'application/x-www-form-urlencoded'
+      ? encodeURIComponent
+      : (value: string) => value;
+  const text = content.toString('latin1'); // Byte for byte, whatever the charset.
+  const after = text.replace(pattern, (found) => {
+    const value = replacement(found);
+    return value === found ? found : spelled(value);
+  });
+  return after === text ? null : Buffer.from(after, 'latin1');
+}
+
 function encodeKeeping(text: string): string {
   return encodeURIComponent(text).replace('%3D', '='); // The first one is the parameter's own.
 }

@@ -21,6 +21,7 @@ import type {
 import { forwardRequestFields } from './fields.ts';
 import type { Registry } from './identify.ts';
 import { intercept } from './intercept.ts';
+import { outgoing } from './outgoing.ts';
 import { ReadBuffer } from './read-buffer.ts';
 import type { Entry, Recorder } from './record.ts';
 import { BAD_HEAD_HOST } from './record.ts';
@@ -192,21 +193,16 @@ async function forward(permit: Permit, exchange: Exchange): Promise<void> {
     forwardedFor: settings.forwardedFor ? client.origin.remoteAddress : null,
     defaultPort: secure ? 443 : 80,
   });
-  const { fields, path, injected } = credentials.apply({
-    scope: sandbox.scope,
-    host,
-    port,
-    secure,
-    fields: sent,
-    path: permit.target.path,
-  });
+  const destination = { scope: sandbox.scope, host, port, secure };
+  const made = outgoing(received, sent, permit.target.path, destination, credentials);
+  const { fields, path, content, injected } = made instanceof Promise ? await made : made;
   if (injected.length > 0) entry.draft.injected = injected.join();
   const { upstreams, tick } = services;
   const over = !secure ? 'tcp' : client.http2 ? 'tls-http2' : 'tls';
   const { via } = settings;
   const scrubbing = credentials.scrubbing(sandbox.scope, host, port);
   const way = { over, upstreams, via, scrubbing } as const;
-  await relay({ permit, received, fields, path, entry, tick, passage, ...way });
+  await relay({ permit, received, fields, path, content, entry, tick, passage, ...way });
 }
 
 /** What can be seen to fail already is not begun upstream. */

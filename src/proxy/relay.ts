@@ -21,6 +21,8 @@ export type Relayed = {
   readonly received: Received;
   /** Request fields as they go upstream, flat. */
   readonly fields: string[];
+  /** The request's content as it goes upstream. */
+  readonly content: Received['content'];
   /** Path and query as they go upstream. */
   readonly path: string;
   /** Which way: without TLS for plain HTTP, else over TLS, with HTTP/2 where both sides speak it. */
@@ -55,7 +57,7 @@ export async function relay(work: Relayed): Promise<void> {
 }
 
 async function attempt(work: Relayed): Promise<void> {
-  const { received, permit, fields, path, entry, scrubbing } = work;
+  const { received, permit, fields, path, content, entry, scrubbing } = work;
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   // Asked for anew by each attempt: the connection that failed may have been its pool's last.
   const upstream = work.over === 'tcp' ? work.upstreams.towards(permit) : await secure(work);
@@ -70,7 +72,7 @@ async function attempt(work: Relayed): Promise<void> {
       path,
       method: method as Dispatcher.HttpMethod,
       headers: scrubbing === null ? fields : searchable(fields),
-      body: received.content,
+      body: content,
       upgrade: received.content === null ? received.head.upgrade : null,
     },
     scrubbing === null ? handler : new Scrubber(handler, method, scrubbing, masked),

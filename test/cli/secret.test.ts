@@ -164,6 +164,20 @@ t.test('set-custom tells what the sandbox holds', async (t) => {
   const said = await secret([...words, ...own, TOKEN]);
   t.match(said.out, /Sandbox box holds KEY=tok-\w+ in its place\n$/);
   t.match(said.err, /^WARNING: a value on the command line/);
+  const scrubbed = await secret([
+    ...words,
+    '--force',
+    '--scrub',
+    'strict',
+    '--json',
+    '--value',
+    OTHER,
+  ]);
+  t.match(JSON.parse(scrubbed.out), { secret: { scrub: 'strict' } });
+  t.match(
+    (await secret([...words, '--scrub', 'hard'])).err,
+    /Allowed choices are off, pass, strict/,
+  );
   const typed = await secret([...words, '--force'], `${OTHER}\r`);
   t.match(typed.out, /Secret for KEY:.*Secret replaced: KEY to/s);
 });

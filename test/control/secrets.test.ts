@@ -186,9 +186,15 @@ t.test('a custom secret has a placeholder of its own in each sandbox', async (t)
     sandbox: 'box',
     placeholder: 'key-{rand}',
     in: ['content'],
+    scrub: 'strict',
   });
   const [, own] = pushed.at(-1) ?? [];
   if (own?.kind !== 'custom') return t.fail('a custom binding');
+  t.equal(own.scrub, 'strict');
+  await t.rejects(secrets.setCustom({ ...wanted, env: 'SHORT', value: 'letters', scrub: 'pass' }), {
+    code: 'SALLYPORT_SECRET_INVALID',
+    message: /fewer than 8 characters/,
+  });
   t.strictSame(secrets.list({}).custom_secrets, [
     {
       scope: '(global)',
@@ -198,6 +204,7 @@ t.test('a custom secret has a placeholder of its own in each sandbox', async (t)
       secret: 'ghp_01****ghij',
       in: ['fields', 'query'],
       allow_plaintext: false,
+      scrub: 'off',
     },
     {
       scope: 'box',
@@ -207,6 +214,7 @@ t.test('a custom secret has a placeholder of its own in each sandbox', async (t)
       secret: 'ghp_01****ghij',
       in: ['content'],
       allow_plaintext: false,
+      scrub: 'strict',
     },
   ]);
   await secrets.setCustom({ ...wanted, value: 'another', replace: true });
