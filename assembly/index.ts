@@ -51,9 +51,9 @@ import { answer, begin, collect } from './rules';
 
 /**
  * Judges the question in a lane: scope, port and ASK_ flags as arguments, the name (`hostLength`
- * bytes) or the address in the lane.
+ * bytes) or the address in the lane, and with ASK_HTTP the method and path.
  *
- * @returns ANSWER_ bits and the rule index; 0 when no rule matched. The lane has the generation.
+ * @returns ANSWER_ bits and the rule index; 0 when no rule covers the host. The lane has the generation.
  */
 export function match(lane: usize, scope: u32, port: u32, ask: u32, hostLength: u32): u32 {
   const epoch = atomic.load<u32>(lane, LANE_EPOCH) + 1;
@@ -66,7 +66,7 @@ export function match(lane: usize, scope: u32, port: u32, ask: u32, hostLength: 
   let result: u32 = 0;
   if (base !== 0) {
     openImage(base, load<u32>(descriptor, DESCRIPTOR_LENGTH), generation);
-    begin(ask, port);
+    begin(ask, port, lane);
     walkScope(0, lane, ask, hostLength);
     if (scope !== 0) walkScope(scope, lane, ask, hostLength);
     result = answer();

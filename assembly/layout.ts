@@ -31,9 +31,9 @@ export const DESCRIPTOR_GENERATION = 8; // u32
 // Lane. The epoch is odd exactly while its thread is inside a match. The tags say which rule ids
 // the thread already has as strings, so that an id is copied out only once.
 //
-//   0       64                   192       256    512      576    2880    3392      256 KiB  512 KiB
-//   ├───────┼────────────────────┼─────────┼──────┼────────┼──────┼───────┼─────────┼────────┤
-//   │ epoch │ verdict, rule id   │ address │ host │ method │ path │ query │ binary  │ tags   │
+//   0       64                   192       256    512      4 KiB  12 KiB  256 KiB  512 KiB
+//   ├───────┼────────────────────┼─────────┼──────┼────────┼──────┼───────┼────────┤
+//   │ epoch │ verdict, rule id   │ address │ host │ method │ path │ free  │ tags   │
 export const LANES_MAX = 64;
 export const LANES_BASE = 65536;
 export const LANE_BYTES = 524288;
@@ -45,10 +45,10 @@ export const LANE_TAGS_GENERATION = 76; // u32, of the image that the tags belon
 export const LANE_RULE_ID = 80; // up to 64 bytes
 export const LANE_ADDRESS = 192; // 4 x u32, each in numeric order; IPv4 in the first
 export const LANE_HOST = 256; // up to 253 bytes
-export const LANE_METHOD = 512; // Kept for rules that constrain it, as are the next three.
-export const LANE_PATH = 576;
-export const LANE_QUERY = 2880;
-export const LANE_BINARY = 3392;
+export const LANE_METHOD = 512; // u32, one bit
+export const LANE_PATH_LENGTH = 516; // u32
+export const LANE_PATH = 4096; // up to LANE_PATH_BYTES
+export const LANE_PATH_BYTES = 8192;
 export const LANE_TAGS = 262144; // u32 x LANE_TAGS_COUNT: rule index + 1
 export const LANE_TAGS_COUNT = 65536; // Ids a thread keeps, some 6 MiB of strings; a power of two.
 
@@ -61,10 +61,12 @@ export const ASK_UDP = 2;
 export const ASK_NAMED_ONLY = 4;
 export const ASK_IPV4 = 8;
 export const ASK_IPV6 = 16;
+export const ASK_HTTP = 32; // The lane has a method and a path.
 export const ANSWER_RULE_MASK = 0xfffff; // Index into the rule table.
 export const ANSWER_ALLOW = 0x100000;
 export const ANSWER_EXPLICIT = 0x200000;
 export const ANSWER_FRESH = 0x400000; // The lane holds the rule's id and source; keep them.
+export const ANSWER_HTTP = 0x800000; // HTTP rules cover the host, whether they cover the request or not.
 
 // Image: header, then the regions in this order.
 //
@@ -98,11 +100,12 @@ export const SCOPE_IPV6 = 20; // cidr
 // Set: what the rules of one pattern say, as one u32.
 //
 //   0                        none
-//   1 zzzz---- r{20}         one entry for any port: flags z, rule index r
+//   1 zzzzz--- r{20}         one entry for any port: flags z, rule index r
 //   0 offset                 a record in `words`: count, any count, then (key, rule index) pairs
 //
 // A key is the port in the upper half and the flags in the lower. Keys ascend and are unique, each
-// with its lowest rule index; those for any port have port 0 and so come first.
+// with its lowest rule index; those for any port have port 0 and so come first. With ENTRY_HTTP it is
+// no rule index but the offset of a list in `words`: count, then (rule index, methods, path pattern).
 export const SET_INLINE = 0x80000000;
 export const SET_INLINE_FLAGS_SHIFT = 20;
 export const SET_COUNT = 0;
@@ -115,7 +118,21 @@ export const ENTRY_TCP = 1; // Equal to ASK_TCP and ASK_UDP: `flags & asked` tes
 export const ENTRY_UDP = 2;
 export const ENTRY_DENY = 4;
 export const ENTRY_NAMED = 8; // The pattern names the host itself.
-export const ENTRY_FLAGS_MASK = 15;
+export const ENTRY_HTTP = 16; // Rules for requests; never inline.
+export const ENTRY_FLAGS_MASK = 31;
+
+export const HTTP_COUNT = 0;
+export const HTTP_RULES = 4;
+export const HTTP_BYTES = 12;
+export const HTTP_RULE = 0; // u32, rule index
+export const HTTP_METHODS = 4; // u32, bits
+export const HTTP_PATTERN = 8; // u32 offset in `words`
+
+// Path pattern: bytes that end with PATH_END; those below 4 are no bytes of a path.
+export const PATH_END = 0;
+export const PATH_DEEP = 1; // Any number of segments; stands between segments.
+export const PATH_STAR = 2; // Any bytes but a slash.
+export const PATH_ONE = 3; // One byte but a slash.
 
 // Slot of the one hash table for all host nodes: open addressing, linear probing, at most half
 // full. The hash covers the labels from the root to the node; its low bits choose the slot, its

@@ -4,22 +4,36 @@ import { at } from './image';
 import {
   ANSWER_ALLOW,
   ANSWER_EXPLICIT,
+  ANSWER_HTTP,
   ANSWER_RULE_MASK,
+  ASK_HTTP,
   ASK_NAMED_ONLY,
   ASK_TCP,
   ASK_UDP,
   ENTRY_BYTES,
   ENTRY_DENY,
   ENTRY_FLAGS_MASK,
+  ENTRY_HTTP,
   ENTRY_KEY,
   ENTRY_NAMED,
   ENTRY_RULE,
+  HTTP_BYTES,
+  HTTP_COUNT,
+  HTTP_METHODS,
+  HTTP_PATTERN,
+  HTTP_RULE,
+  HTTP_RULES,
+  LANE_METHOD,
+  LANE_PATH,
+  LANE_PATH_BYTES,
+  LANE_PATH_LENGTH,
   SET_ANY_COUNT,
   SET_COUNT,
   SET_ENTRIES,
   SET_INLINE,
   SET_INLINE_FLAGS_SHIFT,
 } from './layout';
+import { matchPath } from './path';
 
 const NONE: u32 = 0xffffffff;
 
@@ -27,20 +41,24 @@ let denied: u32 = NONE;
 let allowed: u32 = NONE;
 let asked: u32 = 0;
 let port: u32 = 0;
+let covered: u32 = 0;
+let lane: usize = 0;
 
-/** Starts a new question: `ask` is its protocol and ASK_NAMED_ONLY. */
-export function begin(ask: u32, askedPort: u32): void {
+/** Starts a new question: `ask` is its protocol, ASK_NAMED_ONLY and ASK_HTTP. */
+export function begin(ask: u32, askedPort: u32, askingLane: usize): void {
+  lane = askingLane;
+  covered = 0;
   denied = NONE;
   allowed = NONE;
   asked = ask;
   port = askedPort;
 }
 
-/** The verdict so far, as match() returns it; 0 when no rule matched. */
+/** The verdict so far, as match() returns it; without ANSWER_EXPLICIT when no rule matched. */
 export function answer(): u32 {
-  if (denied !== NONE) return ANSWER_EXPLICIT | denied;
-  if (allowed !== NONE) return ANSWER_EXPLICIT | ANSWER_ALLOW | allowed;
-  return 0;
+  if (denied !== NONE) return ANSWER_EXPLICIT | covered | denied;
+  if (allowed !== NONE) return ANSWER_EXPLICIT | ANSWER_ALLOW | covered | allowed;
+  return covered;
 }
 
 /** Adds the entries of a set that match the question's port and protocol. */
@@ -76,14 +94,40 @@ function firstOfPort(entries: usize, from: u32, to: u32): u32 {
 }
 
 function addEntry(entry: usize): void {
-  add(load<u32>(entry, ENTRY_KEY) & ENTRY_FLAGS_MASK, load<u32>(entry, ENTRY_RULE));
+  const flags = load<u32>(entry, ENTRY_KEY) & ENTRY_FLAGS_MASK;
+  const rule = load<u32>(entry, ENTRY_RULE);
+  if ((flags & ENTRY_HTTP) === 0) add(flags, rule);
+  else if (applies(flags)) addRequests(flags, rule);
 }
 
 function add(flags: u32, rule: u32): void {
-  if ((flags & asked & (ASK_TCP | ASK_UDP)) === 0) return;
+  if (!applies(flags)) return;
   if (flags & ENTRY_DENY) {
     if (rule < denied) denied = rule;
-  } else if ((asked & ASK_NAMED_ONLY) === 0 || (flags & ENTRY_NAMED) !== 0) {
-    if (rule < allowed) allowed = rule;
+  } else if (rule < allowed) {
+    allowed = rule;
+  }
+}
+
+function applies(flags: u32): bool {
+  if ((flags & asked & (ASK_TCP | ASK_UDP)) === 0) return false;
+  return (flags & (ENTRY_DENY | ENTRY_NAMED)) !== 0 || (asked & ASK_NAMED_ONLY) === 0;
+}
+
+/** Adds those of the HTTP rules at `list` that cover the lane's request. */
+function addRequests(flags: u32, list: u32): void {
+  covered = ANSWER_HTTP;
+  if ((asked & ASK_HTTP) === 0) return;
+  const method = load<u32>(lane, LANE_METHOD);
+  const length = load<u32>(lane, LANE_PATH_LENGTH);
+  if (length > <u32>LANE_PATH_BYTES) unreachable();
+  const count = load<u32>(at(list, HTTP_RULES), HTTP_COUNT);
+  if (count > 0xfffffff) unreachable();
+  const rules = at(list, HTTP_RULES + count * HTTP_BYTES) + HTTP_RULES;
+  for (let i: u32 = 0; i < count; i++) {
+    const rule = rules + i * HTTP_BYTES;
+    if ((load<u32>(rule, HTTP_METHODS) & method) === 0) continue;
+    const pattern = at(load<u32>(rule, HTTP_PATTERN), 1);
+    if (matchPath(pattern, lane + LANE_PATH, length)) add(flags, load<u32>(rule, HTTP_RULE));
   }
 }

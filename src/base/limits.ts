@@ -97,6 +97,11 @@ export const SCRUB_DECODED_BYTES_MAX = 67_108_864; // Of decoded content; more o
 export const SCRUB_RATIO_MAX = 100; // Decoded to coded bytes beyond that: no zip bomb is unpacked for a client.
 export const SUBSTITUTED_CONTENT_BYTES_MAX = 1_048_576; // Of a request, where placeholders are looked for.
 
+// HTTP rules.
+export const HTTP_PATHS_MAX = 64; // Of one rule.
+export const HTTP_PATH_PATTERN_BYTES_MAX = 512;
+export const HTTP_PATH_BYTES_MAX = 8_192; // Of a request whose path is judged; longer ones are refused.
+
 // DNS.
 export const DNS_TIMEOUT_MS = 10_000;
 export const DNS_CACHE_ENTRIES_MAX = 4_096;

@@ -15,6 +15,8 @@ type Rule = {
   readonly resource_type: string;
   readonly decision: string;
   readonly resources: readonly string[];
+  readonly methods?: readonly string[];
+  readonly paths?: readonly string[];
   readonly layer: string;
   readonly status: string;
   readonly provenance: { readonly created_via: string };
@@ -47,7 +49,7 @@ function addList(policy: Command, context: Context): void {
     .option('--sandbox <name>', 'the same')
     .addOption(
       new Option('--type <type>', 'rules of this type')
-        .choices(['all', 'network', 'filesystem'])
+        .choices(['all', 'network', 'http', 'filesystem'])
         .default('all'),
     )
     .addOption(
@@ -94,6 +96,7 @@ function addCheck(policy: Command, context: Context): void {
     .command('network')
     .description('would a connection be allowed? Exit code 0: allowed, 1: denied, 2: error')
     .argument('<target>', 'host, host:port, address or URL; port 443 unless named')
+    .option('--method <method>', 'one request, to the path of the URL; GET when it has a path')
     .option('--sandbox <name>', 'as this sandbox; without it, by global rules alone')
     .addOption(
       new Option('--protocol <protocol>', 'transport').choices(['tcp', 'udp']).default('tcp'),
@@ -118,7 +121,11 @@ async function list(
     if (options.json) return printJson(context, { rules });
     if (rules.length === 0) return context.out('No policies match the selected filters.\n');
     const { headings, row } = LAYOUTS[options.layout](options.includeInactive === true);
-    context.out(table(headings, rules.map(row), context.columns));
+    const isHttp = rules.some(({ methods }) => methods !== undefined);
+    const wide = isHttp ? [...headings, 'METHOD', 'PATH'] : headings;
+    const rowOf = (rule: Rule): Cell[] =>
+      isHttp ? [...row(rule), rule.methods?.join(',') ?? '-', rule.paths ?? '-'] : row(rule);
+    context.out(table(wide, rules.map(rowOf), context.columns));
   });
 }
 
@@ -175,6 +182,7 @@ const LAYOUTS: Readonly<Record<ListOptions['layout'], (status: boolean) => Layou
 };
 
 type CheckOptions = {
+  readonly method?: string;
   readonly sandbox?: string;
   readonly protocol: string;
   readonly verbose?: boolean;
@@ -188,6 +196,7 @@ async function check(context: Context, target: string, options: CheckOptions): P
       type: 'network',
       target,
       protocol: options.protocol,
+      ...(options.method !== undefined && { method: options.method }),
       ...(options.sandbox !== undefined && { sandbox_id: options.sandbox }),
       ...(options.verbose && { verbose: true }),
     });

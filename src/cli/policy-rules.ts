@@ -11,12 +11,14 @@ import { ensureInitialized } from './setup.ts';
 import { protocolList } from './values.ts';
 
 type Scoped = { readonly global?: boolean; readonly sandbox?: string; readonly json?: boolean };
-type AddOptions = Scoped & { readonly protocol?: string[] };
-type RemoveOptions = Scoped & {
-  readonly id?: string;
-  readonly resource?: string;
-  readonly force?: boolean;
-};
+type Requests = { readonly method?: string; readonly path?: string };
+type AddOptions = Scoped & Requests & { readonly protocol?: string[] };
+type RemoveOptions = Scoped &
+  Requests & {
+    readonly id?: string;
+    readonly resource?: string;
+    readonly force?: boolean;
+  };
 
 /** Adds `--sandbox`, and the older `-g`. */
 export function withScope(command: Command): Command {
@@ -35,6 +37,8 @@ export function addRuleCommands(policy: Command, context: Context): void {
       )
       .argument('<resources...>', 'comma list; an older form puts a sandbox name before it')
       .option('--protocol <protocols>', 'tcp, udp or both; allow: tcp, deny: both', protocolList)
+      .option('--method <methods>', 'only requests with these methods (GET,POST), or ANY')
+      .option('--path <pattern>', 'with --method: /a, /a/* (one segment), /a/** (all below)')
       .addHelpText('after', EXAMPLES[decision])
       .action((words: string[], options: AddOptions) => add(context, decision, words, options));
   }
@@ -46,6 +50,8 @@ export function addRuleCommands(policy: Command, context: Context): void {
       '--resource <resources>',
       'these resources, from every rule of the scope that names them',
     )
+    .option('--method <methods>', 'with --resource: HTTP rules for exactly these')
+    .option('--path <pattern>', 'with --method: HTTP rules for exactly this path')
     .option('-f, --force', 'do not ask')
     .action((sandbox: string | undefined, options: RemoveOptions) =>
       remove(context, sandbox, options),
@@ -58,11 +64,13 @@ Examples:
   $ sbx policy allow network api.example.com
   $ sbx policy allow network "*.npmjs.org,files.pythonhosted.org:443"
   $ sbx policy allow network --sandbox my-sandbox localhost:11434
+  $ sbx policy allow network api.github.com --method GET,HEAD --path "/repos/**"
 `,
   deny: `
 Examples:
   $ sbx policy deny network ads.example.com        deny wins, whatever allows it
   $ sbx policy deny network --sandbox my-sandbox "**"
+  $ sbx policy deny network github.com --method ANY --path "/**/git-receive-pack"
 `,
 };
 
@@ -80,15 +88,27 @@ async function add(
       resources,
       ...(sandbox !== undefined && { sandbox }),
       ...(options.protocol !== undefined && { protocols: options.protocol }),
+      ...requestsOf(options),
     });
     if (options.json) return printJson(context, added);
     for (const rule of added.rules) {
       const protocols = rule.actions.map((action) => action.split(':').at(-1)).join(',');
+      const what =
+        rule.methods === undefined
+          ? protocols
+          : `${rule.methods.join(',')} ${rule.paths?.join(', ')}`;
       context.out(
-        `Rule added to policy ${added.policy} (scope: ${rule.scope}): ${rule.id} (${rule.resources.join(', ')} [${protocols}])\n`,
+        `Rule added to policy ${added.policy} (scope: ${rule.scope}): ${rule.id} (${rule.resources.join(', ')} [${what}])\n`,
       );
     }
   });
+}
+
+/** @throws SALLYPORT_USAGE for a path without a method */
+function requestsOf({ method, path }: Requests): { methods?: string[]; paths?: string[] } {
+  if (method === undefined && path === undefined) return {};
+  if (method === undefined) throw usage('--path needs --method; --method ANY is every method');
+  return { methods: method.split(','), ...(path !== undefined && { paths: [path] }) };
 }
 
 const SANDBOX_WORD = /^[a-z0-9-]+$/i; // What could be a sandbox's name, be it one or not.
@@ -122,6 +142,8 @@ async function remove(
   }
   if (id !== undefined && resource !== undefined)
     throw usage('--id and --resource exclude each other');
+  if (options.method !== undefined && resource === undefined)
+    throw usage('--method needs --resource');
   if (options.global && (positional ?? options.sandbox) !== undefined) {
     throw usage('--global and a sandbox exclude each other');
   }
@@ -153,12 +175,14 @@ async function removeSelected(
   context: Context,
   client: ControlClient,
   sandbox: string | undefined,
-  { id, resource, json }: RemoveOptions,
+  { id, resource, json, method, path }: RemoveOptions,
 ): Promise<void> {
   const removed = await client.delete<RemovedAnswer>('/policy/network/rules', {
     id,
     resource,
     sandbox,
+    methods: method,
+    paths: path,
   });
   if (json) return printJson(context, removed);
   const resources = removed.removed.flatMap((rule) => rule.resources);

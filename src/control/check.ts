@@ -1,10 +1,15 @@
 // `policy check`: asks the daemon's own lane, over the same image and through the same function as
 // the workers, and words the answer as sbx does.
-
+import { SallyportError } from '../base/errors.ts';
 import type { Credentials } from '../credentials/inject.ts';
 import { isAddress } from '../policy/address.ts';
 import type { Matcher } from '../policy/decision.ts';
-import { type AddressGuard, judgeTarget } from '../policy/judge.ts';
+import {
+  type AddressGuard,
+  type AskedRequest,
+  judgeTarget,
+  type TargetVerdict,
+} from '../policy/judge.ts';
 import { ruleLabel } from '../policy/reasons.ts';
 import { resourceMatches } from '../policy/reference.ts';
 import { formatHostPort, parseResources } from '../policy/resource.ts';
@@ -18,6 +23,8 @@ export type CheckRequest = {
   readonly target: string;
   readonly sandbox_id?: string | undefined;
   readonly protocol: Protocol;
+  /** Of one request; GET when the target has a path. */
+  readonly method?: string | undefined;
   /** Tell of interception too. */
   readonly verbose?: boolean | undefined;
 };
@@ -35,7 +42,7 @@ type Interception = NonNullable<CheckResult['interception']>;
 function interceptionOf(
   { credentials, bypass, deny }: ReturnType<InterceptionFacts>,
   { scope, host, port }: { scope: number; host: string; port: number },
-  allowed: boolean,
+  { allowed, http }: { allowed: boolean; http: boolean },
 ): Interception {
   const bound = credentials.explain(scope, host, port);
   const told = (intercepted: boolean, reason: string): Interception => ({
@@ -48,11 +55,27 @@ function interceptionOf(
       ? told(true, 'it is denied, and the refusal is told inside TLS')
       : told(false, 'it is denied');
   }
+  if (http) return told(true, 'HTTP rules cover it');
   if (bound.length === 0) return told(false, 'no credential is bound to it');
   const passed = bypass.flatMap((one) => parseResources(one));
   return passed.some((resource) => resourceMatches(resource, host, port))
     ? told(false, 'it is on the bypass list')
     : told(true, 'a credential is bound to it');
+}
+
+/** @throws SALLYPORT_USAGE for what is no method (RFC 9110 section 9.1) */
+function requestOf(method: string | undefined, path: string | null): AskedRequest | undefined {
+  if (method === undefined && path === null) return undefined;
+  if (method !== undefined && !/^[A-Za-z-]{1,32}$/.test(method)) {
+    throw new SallyportError('SALLYPORT_USAGE', `"${method}" is no method`);
+  }
+  return { method: method?.toUpperCase() ?? 'GET', target: path ?? '/' };
+}
+
+function actionOf(protocol: Protocol, asked: AskedRequest | undefined): string {
+  return asked === undefined
+    ? `net:connect:${protocol}`
+    : `net:request:${asked.method.toLowerCase()}`;
 }
 
 /** @throws SALLYPORT_NOT_FOUND for an unknown sandbox, SALLYPORT_TARGET_INVALID */
@@ -63,17 +86,20 @@ export function checkTarget(
     readonly addressGuard: AddressGuard;
     readonly interception: InterceptionFacts;
   },
-  { target, sandbox_id: sandbox, protocol, verbose }: CheckRequest,
+  { target, sandbox_id: sandbox, protocol, method, verbose }: CheckRequest,
 ): CheckResult {
   const { matcher, sandboxes, addressGuard } = services;
   const scope = sandbox === undefined ? GLOBAL_SCOPE : sandboxes.numberOf(sandbox);
-  const { host, port } = parseTarget(target);
-  const verdict = judgeTarget(matcher, { scope, host, port, protocol }, addressGuard);
-  const { action, kind, rule, source, reason, generation } = verdict;
-  const place = formatHostPort(host, port);
+  const { host, port, path } = parseTarget(target);
+  const asked = requestOf(method, path);
+  const verdict = judgeTarget(matcher, { scope, host, port, protocol }, addressGuard, asked);
+  const allowed = verdict.action === 'allow';
+  // Where no HTTP rule asks for it, the path of a URL says no more than sbx makes of it.
+  const told = verdict.http || method !== undefined ? asked : undefined;
+  const place = formatHostPort(host, port) + (told?.target ?? '');
   const about = {
-    action: `net:connect:${protocol}`,
-    allowed: action === 'allow',
+    action: actionOf(protocol, told),
+    allowed,
     context: scopeName(scope, sandboxes),
     governance: { active: false },
     resource_type: isAddress(host) ? 'net:ip' : 'net:domain',
@@ -84,15 +110,18 @@ export function checkTarget(
       interception: interceptionOf(
         services.interception(),
         { scope, host, port },
-        action === 'allow',
+        { allowed, http: verdict.http },
       ),
     }),
-    generation,
+    generation: verdict.generation,
   };
+  return { ...about, ...ruleFacts(verdict) };
+}
+
+function ruleFacts({ action, kind, rule, source, reason }: TargetVerdict): Partial<CheckResult> {
   const named = rule === null ? null : ruleLabel(rule);
-  if (action === 'allow') return { ...about, ...(named === null ? {} : { matched_rule: named }) };
+  if (action === 'allow') return named === null ? {} : { matched_rule: named };
   return {
-    ...about,
     deny_kind: kind,
     ...(source === null ? {} : { origin: source === 'remote' ? 'org' : source }),
     ...(reason === null ? {} : { reason }),

@@ -1,11 +1,13 @@
 // Rules as listings show them: the JSON of `policy ls --json` and GET /policy/network/rules. Adds the
 // rows that no traffic rule stands behind: filesystem defaults, and the implicit deny of deny-all.
+
+import type { HttpMatch } from '../policy/http.ts';
 import { FILESYSTEM_DEFAULTS } from '../policy/presets.ts';
 import { type CreatedVia, type Decision, GLOBAL_SCOPE, type Source } from '../policy/rule.ts';
 import type { ScopeNames } from './policy.ts';
 import type { StoredRule } from './store.ts';
 
-export type ResourceType = 'network' | 'filesystem:read' | 'filesystem:write';
+export type ResourceType = 'network' | 'http' | 'filesystem:read' | 'filesystem:write';
 
 export type RuleListing = {
   readonly id: string;
@@ -19,6 +21,9 @@ export type RuleListing = {
   readonly resource_type: ResourceType;
   readonly decision: Decision;
   readonly resources: readonly string[];
+  /** Of an HTTP rule. */
+  readonly methods?: readonly string[];
+  readonly paths?: readonly string[];
   readonly origin: 'local' | 'scoped' | 'kit' | 'org';
   readonly layer: 'local' | 'kit' | 'org';
   readonly status: 'active';
@@ -28,7 +33,8 @@ export type RuleListing = {
 };
 
 export type ListFilter = {
-  readonly type: 'all' | 'network' | 'filesystem';
+  /** network: HTTP rules among them, as they are network rules. */
+  readonly type: 'all' | 'network' | 'http' | 'filesystem';
   /** Global rules and this sandbox's; absent: all. */
   readonly sandbox?: string | undefined;
 };
@@ -59,7 +65,7 @@ export function scopeName(scope: number, scopes: ScopeNames): string {
 }
 
 export function listRule(rule: StoredRule, scopes: ScopeNames): RuleListing {
-  const { id, name, scope: number, source, decision, resources, protocols, createdVia } = rule;
+  const { id, name, scope: number, source, decision, resources, createdVia, http } = rule;
   const scope = scopeName(number, scopes);
   const own = number !== GLOBAL_SCOPE;
   return {
@@ -69,16 +75,26 @@ export function listRule(rule: StoredRule, scopes: ScopeNames): RuleListing {
     scope,
     applies_to: own ? scope : 'all',
     ...(own ? { sandbox_id: scope.slice('sandbox:'.length) } : {}),
-    resource_type: 'network',
+    resource_type: http === undefined ? 'network' : 'http',
     decision,
+    ...(http && { methods: methodNames(http), paths: http.paths }),
     resources: resources.map(({ text }) => text),
     origin: own && source === 'local' ? 'scoped' : LAYERS[source],
     layer: LAYERS[source],
     status: 'active',
     editable: true,
     provenance: { created_via: createdVia },
-    actions: protocols.map((protocol) => `net:connect:${protocol}`),
+    actions: actionsOf(rule),
   };
+}
+
+function methodNames({ methods }: HttpMatch): readonly string[] {
+  return methods.length === 0 ? ['ANY'] : methods;
+}
+
+function actionsOf({ protocols, http }: StoredRule): string[] {
+  if (http === undefined) return protocols.map((protocol) => `net:connect:${protocol}`);
+  return methodNames(http).map((method) => `net:request:${method.toLowerCase()}`);
 }
 
 function* generate(
@@ -88,8 +104,8 @@ function* generate(
   type: ListFilter['type'],
   scope: number | null,
 ): Iterable<RuleListing> {
-  if (type !== 'filesystem') yield* network(rules, preset, scopes, scope);
-  if (type !== 'network' && preset !== null) {
+  if (type !== 'filesystem') yield* network(rules, preset, scopes, scope, type === 'http');
+  if ((type === 'all' || type === 'filesystem') && preset !== null) {
     for (const { id, type } of FILESYSTEM_DEFAULTS) yield defaultRow(id, type, 'allow');
   }
 }
@@ -99,17 +115,19 @@ function* network(
   preset: string | null,
   scopes: ScopeNames,
   scope: number | null,
+  httpOnly: boolean,
 ): Iterable<RuleListing> {
-  if (preset === 'deny-all') yield defaultRow('default-deny-all', 'network', 'deny');
+  if (preset === 'deny-all' && !httpOnly) yield defaultRow('default-deny-all', 'network', 'deny');
   for (const rule of rules) {
     const shown = scope === null || rule.scope === GLOBAL_SCOPE || rule.scope === scope;
-    if (shown) yield listRule(rule, scopes);
+    if (shown && (!httpOnly || rule.http !== undefined)) yield listRule(rule, scopes);
   }
 }
 
 function defaultRow(id: string, type: ResourceType, decision: Decision): RuleListing {
   const actions: Readonly<Record<ResourceType, readonly string[]>> = {
     network: ['net:connect:tcp', 'net:connect:udp'],
+    http: [],
     'filesystem:read': ['fs:mount:read'],
     'filesystem:write': ['fs:mount:write'],
   };

@@ -46,6 +46,7 @@ export const STORE_MIGRATIONS: readonly string[] = [
    ) STRICT, WITHOUT ROWID;`,
   'ALTER TABLE sandboxes ADD COLUMN deny TEXT',
   "ALTER TABLE secrets ADD COLUMN scrub TEXT NOT NULL DEFAULT 'off'",
+  'ALTER TABLE rules ADD COLUMN http TEXT', // JSON of what an HTTP rule asks of requests.
 ];
 
 /** log.db: what `policy log` shows; lost without harm. */

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
 import { POLICY_CHANGES_WAITING_MAX, RULES_MAX } from '../base/limits.ts';
+import { type HttpMatch, parseHttpMatch } from '../policy/http.ts';
 import { isPreset, PRESET_NAMES, type PresetName, presetRules } from '../policy/presets.ts';
 import { checkForDecision, parseResources, type Resource } from '../policy/resource.ts';
 import { type Decision, GLOBAL_SCOPE, type Protocol, type Rule } from '../policy/rule.ts';
@@ -33,6 +34,9 @@ export type NewRule = {
   readonly protocols?: readonly Protocol[] | undefined;
   /** Absent: global. */
   readonly sandbox?: string | undefined;
+  /** An HTTP rule: these methods, or ANY; with paths, else all of them. */
+  readonly methods?: readonly string[] | undefined;
+  readonly paths?: readonly string[] | undefined;
 };
 
 /** Which rules to remove, within one scope. */
@@ -42,6 +46,9 @@ export type Selector = {
   /** A comma list; each element is taken out of every rule that has it. */
   readonly resources?: readonly string[] | undefined;
   readonly sandbox?: string | undefined;
+  /** With resources: HTTP rules for exactly these, in place of rules for all that goes there. */
+  readonly methods?: readonly string[] | undefined;
+  readonly paths?: readonly string[] | undefined;
 };
 
 type Work = { apply(draft: Draft): void; readonly done: PromiseWithResolvers<void> };
@@ -109,7 +116,10 @@ export class PolicyService<Prepared = unknown> {
     const parsed = wanted.map((rule) => {
       const resources = parseAll(rule.resources);
       checkForDecision(rule.decision, resources);
-      return { rule, resources };
+      const { methods = [], paths = [] } = rule;
+      if (methods.length + paths.length === 0) return { rule, resources, http: undefined };
+      checkForHttp(resources, rule.protocols);
+      return { rule, resources, http: parseHttpMatch(methods, paths) };
     });
     let added: StoredRule[] = [];
     await this.#enqueue((draft) => {
@@ -120,7 +130,7 @@ export class PolicyService<Prepared = unknown> {
           `the policy would have ${draft.count + parsed.length} rules; at most ${RULES_MAX} are possible`,
         );
       }
-      added = parsed.map(({ rule, resources }) => this.#ruleOf(rule, resources));
+      added = parsed.map(({ rule, resources, http }) => this.#ruleOf(rule, resources, http));
       for (const rule of added) draft.put(rule);
     });
     return added;
@@ -141,13 +151,20 @@ export class PolicyService<Prepared = unknown> {
         'at least one selector is required: use --id or --resource',
       );
     }
+    const { methods = [], paths = [] } = selector;
+    const http = methods.length + paths.length === 0 ? null : parseHttpMatch(methods, paths);
+    if (http !== null && texts === null) {
+      throw new SallyportError('SALLYPORT_USAGE', 'methods select among rules for a resource');
+    }
     let removed: Removal[] = [];
     await this.#enqueue((draft) => {
       if (draft.preset === null) throw uninitialized();
       const scope = this.#scopeOf(selector.sandbox);
-      const candidates = id === undefined ? null : [this.#byId(draft, id, selector.sandbox)];
+      const byId = id === undefined ? null : [this.#byId(draft, id, selector.sandbox)];
       removed =
-        texts === null ? whole(candidates ?? []) : matching(draft, scope, texts, candidates);
+        texts === null
+          ? whole(byId ?? [])
+          : matching(byId ?? draft.select(inScope(scope, http)), texts);
       for (const removal of removed) takeOut(draft, removal);
     });
     return removed;
@@ -212,7 +229,11 @@ export class PolicyService<Prepared = unknown> {
     draft.preset = preset;
   }
 
-  #ruleOf(wanted: NewRule, resources: readonly Resource[]): StoredRule {
+  #ruleOf(
+    wanted: NewRule,
+    resources: readonly Resource[],
+    http: HttpMatch | undefined,
+  ): StoredRule {
     const id = randomUUID();
     return {
       position: this.#position++,
@@ -221,10 +242,11 @@ export class PolicyService<Prepared = unknown> {
       source: 'local',
       decision: wanted.decision,
       scope: this.#scopeOf(wanted.sandbox),
-      protocols: protocolsOf(wanted.decision, wanted.protocols),
+      protocols: http === undefined ? protocolsOf(wanted.decision, wanted.protocols) : ['tcp'],
       resources,
       createdVia: 'added',
       createdAtMs: this.#clock.wallMs(),
+      ...(http && { http }),
     };
   }
 
@@ -313,12 +335,32 @@ export class PolicyService<Prepared = unknown> {
   }
 }
 
+/** Rules of a scope for these requests; null: for all that goes there. */
+function inScope(scope: number, http: HttpMatch | null): (rule: StoredRule) => boolean {
+  const wanted = http === null ? undefined : JSON.stringify(http);
+  return (rule) =>
+    rule.scope === scope &&
+    (rule.http === undefined ? undefined : JSON.stringify(rule.http)) === wanted;
+}
+
 /** @throws SALLYPORT_POLICY_UNINITIALIZED always, to those who may not go on. */
 function uninitialized(): SallyportError {
   return new SallyportError(
     'SALLYPORT_POLICY_UNINITIALIZED',
     'global network policy has not been initialized; run `sbx policy set-default allow-all|balanced|deny-all`',
   );
+}
+
+/** An address says nothing of whose requests go there. @throws SALLYPORT_POLICY_INVALID naming all */
+function checkForHttp(
+  resources: readonly Resource[],
+  protocols: readonly Protocol[] | undefined,
+): void {
+  const faults = resources
+    .filter(({ kind }) => kind === 'cidr')
+    .map(({ text }) => `${text}: an HTTP rule names hosts, not addresses`);
+  if (protocols?.includes('udp')) faults.push('an HTTP rule is for tcp alone');
+  if (faults.length > 0) throw new SallyportError('SALLYPORT_POLICY_INVALID', faults.join('; '));
 }
 
 function parseAll(lists: readonly string[]): readonly Resource[] {

@@ -12,21 +12,15 @@ export function whole(rules: readonly StoredRule[]): Removal[] {
 }
 
 /**
- * What of `texts` the rules of a scope have.
+ * What of `texts` some rules have.
  *
- * @param candidates  the only rules to look at, or null for all of the scope.
  * @throws SALLYPORT_NOT_FOUND, naming every resource that no rule has.
  */
-export function matching(
-  draft: Draft,
-  scope: number,
-  texts: readonly string[],
-  candidates: readonly StoredRule[] | null,
-): Removal[] {
+export function matching(rules: readonly StoredRule[], texts: readonly string[]): Removal[] {
   const wanted = new Set(texts);
   const missing = new Set(texts);
   const found: Removal[] = [];
-  for (const rule of candidates ?? draft.select((rule) => rule.scope === scope)) {
+  for (const rule of rules) {
     const resources = rule.resources.map(({ text }) => text).filter((text) => wanted.has(text));
     if (resources.length > 0) found.push({ rule, resources });
     for (const text of resources) missing.delete(text);

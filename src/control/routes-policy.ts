@@ -108,10 +108,16 @@ function addRemoval(app: Application, { policy, sandboxes }: Services): void {
       },
     },
     async ({ query, body }): Promise<RemovedAnswer> => {
-      const { id, resource, sandbox } = { ...query, ...body };
+      const { id, resource, sandbox, methods, paths } = { ...query, ...body };
       const resources = resource === undefined ? undefined : listsOf(resource);
       const scope = sandbox === undefined ? GLOBAL_SCOPE : sandboxes.numberOf(sandbox);
-      const removed = await policy.remove({ id, resources, sandbox });
+      const removed = await policy.remove({
+        id,
+        resources,
+        sandbox,
+        methods: methods?.split(','),
+        paths: paths === undefined ? undefined : listsOf(paths),
+      });
       return {
         policy: 'local',
         scope: scopeName(removed[0]?.rule.scope ?? scope, sandboxes),
@@ -122,8 +128,8 @@ function addRemoval(app: Application, { policy, sandboxes }: Services): void {
   );
 }
 
-function ruleOf({ decision, resources, protocols, sandbox }: z.infer<typeof RuleToAdd>): NewRule {
-  return { decision, resources: listsOf(resources), protocols, sandbox };
+function ruleOf({ resources, ...rule }: z.infer<typeof RuleToAdd>): NewRule {
+  return { ...rule, resources: listsOf(resources) };
 }
 
 function listsOf(resources: string | readonly string[]): readonly string[] {

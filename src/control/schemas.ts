@@ -1,7 +1,13 @@
 // The shapes of the control API, checked on the way in, and printed at /openapi.json. Answers have
 // the field names that sbx clients know; ours come beside them.
 import { z } from 'zod';
-import { DRAIN_TIMEOUT_MS_MAX, RULE_RESOURCES_MAX, RULES_MAX } from '../base/limits.ts';
+import {
+  DRAIN_TIMEOUT_MS_MAX,
+  HTTP_PATHS_MAX,
+  RULE_RESOURCES_MAX,
+  RULES_MAX,
+} from '../base/limits.ts';
+import { METHODS } from '../policy/http.ts';
 import { LOG_LEVELS } from './services.ts';
 
 export const ErrorBody = z.object({
@@ -11,6 +17,7 @@ export const ErrorBody = z.object({
 });
 
 const Protocols = z.array(z.enum(['tcp', 'udp'])).min(1);
+const Methods = z.array(z.string()).min(1).max(METHODS.length);
 const Resources = z
   .union([z.string(), z.array(z.string()).min(1).max(RULE_RESOURCES_MAX)])
   .describe('One comma list, or several.');
@@ -20,6 +27,12 @@ export const RuleToAdd = z.strictObject({
   resources: Resources,
   protocols: Protocols.optional().describe('Default: tcp for allow, tcp and udp for deny.'),
   sandbox: z.string().optional().describe('Absent: global.'),
+  methods: Methods.optional().describe('An HTTP rule: these methods, or ANY alone.'),
+  paths: z
+    .array(z.string())
+    .max(HTTP_PATHS_MAX)
+    .optional()
+    .describe('With methods: /a, /a/*, /a/**. Absent: all.'),
 });
 
 export const RulesToAdd = z.strictObject({ rules: z.array(RuleToAdd).min(1).max(RULES_MAX) });
@@ -28,10 +41,15 @@ export const RuleSelector = z.strictObject({
   id: z.string().optional().describe('With or without the prefix local:'),
   resource: Resources.optional(),
   sandbox: z.string().optional(),
+  methods: z.string().optional().describe('Comma list: only HTTP rules with exactly these.'),
+  paths: z
+    .union([z.string(), z.array(z.string())])
+    .optional()
+    .describe('With methods: only HTTP rules with exactly these paths.'),
 });
 
 export const RuleFilter = z.strictObject({
-  type: z.enum(['all', 'network', 'filesystem']).default('network'),
+  type: z.enum(['all', 'network', 'http', 'filesystem']).default('network'),
   sandbox: z.string().optional(),
 });
 
@@ -42,9 +60,11 @@ export const RuleListingBody = z.object({
   scope: z.string(),
   applies_to: z.string(),
   sandbox_id: z.string().optional(),
-  resource_type: z.enum(['network', 'filesystem:read', 'filesystem:write']),
+  resource_type: z.enum(['network', 'http', 'filesystem:read', 'filesystem:write']),
   decision: z.enum(['allow', 'deny']),
   resources: z.array(z.string()).readonly(),
+  methods: z.array(z.string()).readonly().optional().describe('Of an HTTP rule.'),
+  paths: z.array(z.string()).readonly().optional().describe('Of an HTTP rule.'),
   origin: z.enum(['local', 'scoped', 'kit', 'org']),
   layer: z.enum(['local', 'kit', 'org']),
   status: z.literal('active'),
@@ -77,6 +97,7 @@ export const CheckBody = z.strictObject({
   target: z.string().describe('Host, host:port, address or URL; port 443 unless named.'),
   sandbox_id: z.string().optional(),
   protocol: z.enum(['tcp', 'udp']).default('tcp'),
+  method: z.string().optional().describe('Of one request; the path is that of the URL.'),
   verbose: z.boolean().default(false).describe('Tell of interception too.'),
 });
 

@@ -1,6 +1,7 @@
 // The rules, the sandboxes, the settings and the secrets on the disk. Each method is one transaction, and when
 // it returns, its change survives a power cut. It decides nothing: policy.ts and sandboxes.ts do.
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
+import { type HttpMatch, parseHttpMatch } from '../policy/http.ts';
 import { parseResources } from '../policy/resource.ts';
 import type { CreatedVia, Decision, Protocol, Rule, Source } from '../policy/rule.ts';
 import type { Listen } from '../workers/messages.ts';
@@ -100,7 +101,7 @@ export class Store {
       const drop = this.#database.prepare('DELETE FROM rules WHERE id = ?');
       for (const id of remove) drop.run(id);
       const insert = this.#database.prepare(
-        'INSERT INTO rules VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+        'INSERT INTO rules VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
       );
       for (const rule of add) insert.run(...columnsOf(rule));
       if (preset === null) this.#database.exec("DELETE FROM settings WHERE key = 'preset'");
@@ -149,6 +150,7 @@ export class Store {
         resources: parseResources(String(row.resources)),
         createdVia: String(row.created_via) as CreatedVia,
         createdAtMs: Number(row.created_at_ms),
+        ...(typeof row.http === 'string' && { http: httpOf(row.http) }),
       };
     } catch (error) {
       throw corrupt(this.#path, `rule ${String(row.id)} cannot be read`, error);
@@ -157,7 +159,7 @@ export class Store {
 }
 
 /** Resources are kept in their canonical spelling, as one comma list. */
-function columnsOf(rule: StoredRule): (string | number)[] {
+function columnsOf(rule: StoredRule): (string | number | null)[] {
   return [
     rule.position,
     rule.id,
@@ -169,7 +171,14 @@ function columnsOf(rule: StoredRule): (string | number)[] {
     rule.resources.map(({ text }) => text).join(','),
     rule.createdVia,
     rule.createdAtMs,
+    rule.http === undefined ? null : JSON.stringify(rule.http),
   ];
+}
+
+/** @throws SALLYPORT_POLICY_INVALID for what was not written by us */
+function httpOf(text: string): HttpMatch {
+  const { methods, paths } = JSON.parse(text) as HttpMatch;
+  return parseHttpMatch(methods.length === 0 ? ['ANY'] : methods, paths);
 }
 
 function sandboxOf(row: Row): StoredSandbox {

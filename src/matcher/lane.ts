@@ -4,7 +4,9 @@ import {
   ANSWER_ALLOW,
   ANSWER_EXPLICIT,
   ANSWER_FRESH,
+  ANSWER_HTTP,
   ANSWER_RULE_MASK,
+  ASK_HTTP,
   ASK_IPV4,
   ASK_IPV6,
   ASK_NAMED_ONLY,
@@ -15,6 +17,10 @@ import {
   LANE_EPOCH,
   LANE_GENERATION,
   LANE_HOST,
+  LANE_METHOD,
+  LANE_PATH,
+  LANE_PATH_BYTES,
+  LANE_PATH_LENGTH,
   LANE_RULE_ID,
   LANE_RULE_ID_LENGTH,
   LANE_SOURCE,
@@ -28,6 +34,7 @@ import { SallyportError } from '../base/errors.ts';
 import { HOST_BYTES_MAX } from '../base/limits.ts';
 import { type Address, addressBytes, isAddress } from '../policy/address.ts';
 import type { Matcher, Question, Verdict } from '../policy/decision.ts';
+import { type HttpRequest, methodBit } from '../policy/http.ts';
 import type { Source } from '../policy/rule.ts';
 
 type Match = (lane: number, scope: number, port: number, ask: number, hostLength: number) => number;
@@ -75,8 +82,9 @@ export class Lane implements Matcher {
       throw this.#damaged(cause);
     }
     const generation = this.#words[LANE_GENERATION / 4] ?? 0;
+    const http = (answer & ANSWER_HTTP) !== 0;
     if ((answer & ANSWER_EXPLICIT) === 0) {
-      return { action: 'deny', kind: 'implicit', rule: null, source: null, generation };
+      return { action: 'deny', kind: 'implicit', rule: null, source: null, http, generation };
     }
     const at = answer & ANSWER_RULE_MASK & (LANE_TAGS_COUNT - 1);
     if (answer & ANSWER_FRESH) this.#learn(at);
@@ -85,12 +93,13 @@ export class Lane implements Matcher {
       kind: 'explicit',
       rule: this.#ids[at] ?? '',
       source: SOURCES[this.#sources[at] ?? 0] ?? 'local',
+      http,
       generation,
     };
   }
 
   /** Puts the host into the lane; returns the ASK_ flags. */
-  #write({ host, protocol, namedOnly }: Question): number {
+  #write({ host, protocol, namedOnly, request }: Question): number {
     const { length } = host;
     if (length > HOST_BYTES_MAX) {
       throw new SallyportError(
@@ -100,6 +109,7 @@ export class Lane implements Matcher {
     }
     let ask = protocol === 'tcp' ? ASK_TCP : ASK_UDP;
     if (namedOnly === true) ask |= ASK_NAMED_ONLY;
+    if (request !== undefined) ask |= this.#writeRequest(request);
     const bytes = this.#bytes;
     let code = 0;
     let hasColon = false;
@@ -111,6 +121,15 @@ export class Lane implements Matcher {
     const endsInDigit = code >= 48 && code <= 57;
     if (!hasColon && !(endsInDigit && isAddress(host))) return ask;
     return ask | this.#writeAddress(host);
+  }
+
+  #writeRequest({ method, path }: HttpRequest): number {
+    if (path.length > LANE_PATH_BYTES) {
+      throw new SallyportError('SALLYPORT_INTERNAL', 'a path is too long to be judged');
+    }
+    this.#words[LANE_METHOD / 4] = methodBit(method);
+    this.#words[LANE_PATH_LENGTH / 4] = this.#bytes.write(path, LANE_PATH, 'latin1');
+    return ASK_HTTP;
   }
 
   #writeAddress(host: Question['host']): number {

@@ -2,6 +2,7 @@
 // point to. Typed arrays only; at 10^6 rules one object a rule would cost more than the rest.
 import {
   ENTRY_FLAGS_MASK,
+  ENTRY_HTTP,
   HEADER_BYTES,
   SET_INLINE,
   SET_INLINE_FLAGS_SHIFT,
@@ -53,6 +54,13 @@ export class Words {
   }
 }
 
+/** An HTTP rule for one path pattern: its index, method bits, and where the pattern is. */
+export type HttpWords = {
+  readonly rule: number;
+  readonly methods: number;
+  readonly pattern: number;
+};
+
 /**
  * Sets while they collect entries. A set is one i32: 0, an inline entry (below 0), or a list (above
  * 0); `seal` turns a list into a record of `words` and leaves the others as they are. Signed, since
@@ -62,14 +70,19 @@ export class Sets {
   readonly #words: Words;
   #links = new Uint32Array(LINK_WORDS * 1_024);
   #linksLength = LINK_WORDS; // Link 0 is the end of every list.
+  readonly #http: HttpWords[] = [];
 
   constructor(words: Words) {
     this.#words = words;
   }
 
-  /** The set with one more entry. `flags` are ENTRY_ flags; port 0 stands for any. */
+  /**
+   * The set with one more entry. `flags` are ENTRY_ flags; port 0 stands for any.
+   *
+   * @param rule  with ENTRY_HTTP a place that `http` gave.
+   */
   add(set: number, port: number, flags: number, rule: number): number {
-    if (set === 0 && port === 0) {
+    if (set === 0 && port === 0 && (flags & ENTRY_HTTP) === 0) {
       return SET_INLINE | (flags << SET_INLINE_FLAGS_SHIFT) | rule;
     }
     let list = set;
@@ -82,7 +95,7 @@ export class Sets {
   /** The set as the image holds it. Of entries with one key only the lowest rule remains. */
   seal(set: number): number {
     if (set <= 0) return set;
-    const entries = this.#sorted(set);
+    const entries = this.#sorted(set); // Before the offset is taken: it may write lists.
     const words = this.#words;
     const offset = words.offset;
     words.push(entries.length);
@@ -94,14 +107,35 @@ export class Sets {
     return offset;
   }
 
+  /** Keeps what an HTTP rule asks of requests. @returns what `add` takes in place of its index */
+  http(rule: HttpWords): number {
+    return this.#http.push(rule) - 1;
+  }
+
   #sorted(list: number): { key: number; rule: number }[] {
     const lowest = new Map<number, number>();
+    const lists = new Map<number, HttpWords[]>();
     for (let at = list; at !== 0; at = this.#links[at + 2] ?? 0) {
       const key = this.#links[at] ?? 0;
       const rule = this.#links[at + 1] ?? 0;
-      lowest.set(key, Math.min(rule, lowest.get(key) ?? rule));
+      const http = (key & ENTRY_HTTP) === 0 ? undefined : this.#http[rule];
+      if (http === undefined) lowest.set(key, Math.min(rule, lowest.get(key) ?? rule));
+      else lists.set(key, [...(lists.get(key) ?? []), http]);
     }
+    for (const [key, rules] of lists) lowest.set(key, this.#sealHttp(rules));
     return [...lowest].map(([key, rule]) => ({ key, rule })).sort((a, b) => a.key - b.key);
+  }
+
+  #sealHttp(rules: readonly HttpWords[]): number {
+    const words = this.#words;
+    const offset = words.offset;
+    words.push(rules.length);
+    for (const { rule, methods, pattern } of rules) {
+      words.push(rule);
+      words.push(methods);
+      words.push(pattern);
+    }
+    return offset;
   }
 
   #link(next: number, key: number, rule: number): number {

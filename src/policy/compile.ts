@@ -2,6 +2,7 @@
 // here each pattern only gets the entries of its rules. Must not depend on where the image will lie.
 import {
   ENTRY_DENY,
+  ENTRY_HTTP,
   ENTRY_NAMED,
   ENTRY_TCP,
   ENTRY_UDP,
@@ -24,9 +25,11 @@ import { SallyportError } from '../base/errors.ts';
 import { IMAGE_BYTES_MAX, RULES_MAX } from '../base/limits.ts';
 import { CidrTries } from './compile-cidrs.ts';
 import { HostTries, isGlob, mix, type Place } from './compile-hosts.ts';
+import { PathPatterns } from './compile-path.ts';
 import { longestId, RuleTable } from './compile-rules.ts';
 import { Scratch } from './compile-scratch.ts';
 import { refuseOver, Sets, Words } from './compile-words.ts';
+import { type HttpMatch, methodBits } from './http.ts';
 import type { Resource } from './resource.ts';
 import type { Protocol, Rule } from './rule.ts';
 
@@ -87,6 +90,7 @@ class Builder {
   readonly sets = new Sets(this.words);
   readonly hosts: HostTries;
   readonly cidrs = new CidrTries(this.sets);
+  readonly #paths = new PathPatterns(this.words);
   readonly #scopes = new Map<number, Scope>();
   readonly #seed: number;
   readonly #place: Place = { node: 0, state: 0 };
@@ -99,7 +103,19 @@ class Builder {
   add(rule: Rule, index: number): void {
     const scope = this.#scope(rule.scope);
     const flags = protocolFlags(rule.protocols) | (rule.decision === 'deny' ? ENTRY_DENY : 0);
-    for (const resource of rule.resources) this.#addResource(scope, resource, flags, index);
+    const http = rule.http === undefined ? null : this.#http(rule.http, index);
+    for (const resource of rule.resources) {
+      if (http === null) this.#addResource(scope, resource, flags, index);
+      else for (const one of http) this.#addResource(scope, resource, flags | ENTRY_HTTP, one);
+    }
+  }
+
+  /** @returns one entry a path, as Sets.add takes it. */
+  #http(match: HttpMatch, index: number): number[] {
+    const methods = methodBits(match);
+    return match.paths.map((path) =>
+      this.sets.http({ rule: index, methods, pattern: this.#paths.add(path) }),
+    );
   }
 
   #addResource(scope: Scope, resource: Resource, flags: number, index: number): void {

@@ -1,12 +1,12 @@
 import type { Address } from './address.ts';
 import type { Host } from './host.ts';
+import type { HttpRequest } from './http.ts';
 import type { Protocol, Source } from './rule.ts';
 
 /**
  * What the matcher is asked: may `scope` open a connection to this host and port?
  *
- * `host` holds either a name or an address, both in normal form. Method, path, query and binary
- * are carried for rules that constrain them; network rules ignore them.
+ * `host` holds either a name or an address, both in normal form.
  */
 export type Question = {
   /** GLOBAL_SCOPE (only global rules apply) or a sandbox's number (global and its own apply). */
@@ -20,10 +20,8 @@ export type Question = {
    * range); wildcards and `**` do not count. Denies always count. For special-use addresses.
    */
   readonly namedOnly?: boolean;
-  readonly method?: string;
-  readonly path?: string;
-  readonly query?: string;
-  readonly binary?: string;
+  /** A request inside the connection; without one, HTTP rules only say that they are there. */
+  readonly request?: HttpRequest;
 };
 
 /** The matcher's answer. */
@@ -34,6 +32,8 @@ export type Verdict = {
   /** The id of the deciding rule; null when implicit. Of several, the first in the rule list. */
   readonly rule: string | null;
   readonly source: Source | null;
+  /** Whether HTTP rules cover the host: then each request has to be judged, and nothing passes unseen. */
+  readonly http: boolean;
   /** Which published policy gave the answer; grows by one at each change. */
   readonly generation: number;
 };

@@ -3,6 +3,7 @@
 import { type Address, type AddressClass, classify, isAddress } from './address.ts';
 import type { Matcher, Question, Verdict } from './decision.ts';
 import type { Host } from './host.ts';
+import { readingsOf } from './path.ts';
 import { reasonOf } from './reasons.ts';
 
 /**
@@ -35,13 +36,55 @@ export type AddressVerdict = {
 const LOCALHOST = 'localhost' as Host;
 const LOOPBACK = ['127.0.0.1', '::1'] as Address[];
 
-/** Judges the host as it was named, without resolving it. */
+/** A request inside the connection; `target` is its path and query as they go upstream. */
+export type AskedRequest = { readonly method: string; readonly target: string };
+
+/**
+ * Judges the host as it was named, without resolving it.
+ *
+ * @param asked  absent for a connection as a whole: when HTTP rules cover its host, an implicit deny
+ *               says no more than that each request has to be judged.
+ */
 export function judgeTarget(
   matcher: Matcher,
   question: Question,
   guard: AddressGuard,
+  asked?: AskedRequest,
 ): TargetVerdict {
   const verdict = verdictOf(matcher, question, guard);
+  if (!verdict.http || isExplicitDeny(verdict)) return { ...verdict, reason: reasonOf(verdict) };
+  if (asked !== undefined) return judgeRequest(matcher, question, guard, asked);
+  return { ...verdict, reason: verdict.action === 'allow' ? null : BY_REQUEST };
+}
+
+const BY_REQUEST = 'HTTP rules decide by method and path, and no rule allows all requests';
+
+/** A request is allowed when it is in every reading of its path, and denied when it is in one. */
+function judgeRequest(
+  matcher: Matcher,
+  question: Question,
+  guard: AddressGuard,
+  { method, target }: AskedRequest,
+): TargetVerdict {
+  const readings = readingsOf(target);
+  if (typeof readings === 'string') {
+    const none = verdictOf(matcher, question, guard);
+    return {
+      ...none,
+      action: 'deny',
+      kind: 'implicit',
+      rule: null,
+      source: null,
+      reason: readings,
+    };
+  }
+  const verdicts = readings.map((path) =>
+    verdictOf(matcher, { ...question, request: { method, path } }, guard),
+  );
+  const [first] = verdicts;
+  const denied = verdicts.filter(({ action }) => action === 'deny');
+  const verdict = denied.find(isExplicitDeny) ?? denied[0] ?? first;
+  if (verdict === undefined) throw new TypeError('a path has one reading at least');
   return { ...verdict, reason: reasonOf(verdict) };
 }
 
@@ -58,11 +101,13 @@ function verdictOf(matcher: Matcher, question: Question, guard: AddressGuard): V
  */
 function localhostVerdict(matcher: Matcher, question: Question): Verdict {
   const named = matcher.match({ ...question, namedOnly: true });
+  let { http } = named;
   for (const host of LOOPBACK) {
     const verdict = matcher.match({ ...question, host, namedOnly: true });
     if (isExplicitDeny(verdict) && !isExplicitDeny(named)) return verdict;
+    http ||= verdict.http;
   }
-  return named;
+  return { ...named, http };
 }
 
 /**
@@ -81,10 +126,11 @@ function addressVerdict(
   if (isExplicitDeny(verdict) || !isThisMachine(address)) return verdict;
   const named = matcher.match({ ...asked, host: LOCALHOST, namedOnly: true });
   if (isExplicitDeny(named)) return named;
-  return isLoopback && verdict.action === 'deny' ? named : verdict;
+  const http = verdict.http || named.http;
+  return { ...(isLoopback && verdict.action === 'deny' ? named : verdict), http };
 }
 
-function isExplicitDeny({ action, kind }: Verdict): boolean {
+export function isExplicitDeny({ action, kind }: Pick<Verdict, 'action' | 'kind'>): boolean {
   return action === 'deny' && kind === 'explicit';
 }
 
@@ -122,6 +168,9 @@ function refusalOf(
 ): RefusedAddress | null {
   const verdict = addressVerdict(matcher, question, address, true);
   if (verdict.action === 'allow') return null;
+  // What allowed localhost has named its addresses, be it for one request alone.
+  const isNamed = question.host === LOCALHOST && LOOPBACK.includes(address);
+  if (isNamed && !isExplicitDeny(verdict)) return null;
   const kind = classify(address);
   const refused = { address, class: kind, rule: verdict.rule, source: verdict.source };
   if (verdict.rule !== null) {

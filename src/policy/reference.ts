@@ -4,6 +4,7 @@
 import { addressBytes, covers, isAddress } from './address.ts';
 import type { Matcher, Question, Verdict } from './decision.ts';
 import { type GlobStep, isGlob, readGlob } from './glob.ts';
+import { httpMatches } from './http.ts';
 import type { Resource } from './resource.ts';
 import { GLOBAL_SCOPE, type Rule } from './rule.ts';
 
@@ -13,18 +14,26 @@ export function referenceMatcher(rules: readonly Rule[], generation = 1): Matche
 }
 
 function decideBy(rules: readonly Rule[], question: Question, generation: number): Verdict {
-  const applying = rules.filter((rule) => applies(rule, question));
+  const covering = rules.filter((rule) => applies(rule, question));
+  const http = covering.some((rule) => rule.http !== undefined);
+  const applying = covering.filter((rule) => coversRequest(rule, question));
   const rule = applying.find(({ decision }) => decision === 'deny') ?? applying[0];
   if (rule === undefined) {
-    return { action: 'deny', kind: 'implicit', rule: null, source: null, generation };
+    return { action: 'deny', kind: 'implicit', rule: null, source: null, http, generation };
   }
   return {
     action: rule.decision,
     kind: 'explicit',
     rule: rule.id,
     source: rule.source,
+    http,
     generation,
   };
+}
+
+function coversRequest({ http }: Rule, { request }: Question): boolean {
+  if (http === undefined) return true;
+  return request !== undefined && httpMatches(http, request);
 }
 
 function applies(rule: Rule, question: Question): boolean {

@@ -1,3 +1,4 @@
+import type { HttpMatch } from './http.ts';
 import type { Resource } from './resource.ts';
 
 /** What a rule decides. Deny wins over allow, whatever the specificity. */
@@ -25,4 +26,6 @@ export type Rule = {
   readonly scope: number;
   readonly protocols: readonly Protocol[];
   readonly resources: readonly Resource[];
+  /** An HTTP rule: of requests to its hosts it covers only these. Absent: all that goes there. */
+  readonly http?: HttpMatch;
 };

@@ -4,7 +4,12 @@ import { SallyportError } from '../base/errors.ts';
 import { PERMITS_PER_NAME_MAX } from '../base/limits.ts';
 import { type Address, isAddress } from '../policy/address.ts';
 import type { Matcher, Question } from '../policy/decision.ts';
-import { judgeAddresses, judgeTarget, type RefusedAddress } from '../policy/judge.ts';
+import {
+  isExplicitDeny,
+  judgeAddresses,
+  judgeTarget,
+  type RefusedAddress,
+} from '../policy/judge.ts';
 import { formatHostPort } from '../policy/resource.ts';
 import type { ProxySettings, Sandbox, Target } from './exchange.ts';
 import type { Entry } from './record.ts';
@@ -55,6 +60,8 @@ const LOOPBACK = Object.freeze({ addresses: Object.freeze(['127.0.0.1', '::1'] a
 /**
  * Decides one request.
  *
+ * @returns null for a CONNECT to a host that HTTP rules cover: nothing is dialled for it, and each
+ *   request inside is decided for itself.
  * @throws SALLYPORT_DENIED             the policy says no, or says nothing (deny by default).
  * @throws SALLYPORT_ADDRESS_FORBIDDEN  allowed by name, but it leads only where no rule allows.
  * @throws SALLYPORT_DNS_FAILED, SALLYPORT_DNS_TIMEOUT
@@ -64,10 +71,18 @@ export function decide(
   target: Target,
   entry: Entry,
   deciders: Deciders,
-): Permit | Promise<Permit> {
+): Permit | Promise<Permit> | null {
   const { host, port, method, path } = target;
-  const question: Question = { scope: sandbox.scope, host, port, protocol: 'tcp', method, path };
-  const verdict = judgeTarget(deciders.matcher, question, deciders.current.settings.addressGuard);
+  const { settings } = deciders.current;
+  const question: Question = { scope: sandbox.scope, host, port, protocol: 'tcp' };
+  const asked = method === 'CONNECT' ? undefined : { method, target: path };
+  const verdict = judgeTarget(deciders.matcher, question, settings.addressGuard, asked);
+  if (asked === undefined && verdict.http && !isExplicitDeny(verdict)) {
+    entry.judged({ ...verdict, action: 'allow' }, null);
+    if (!settings.isBypassed(host, port)) return null;
+    entry.judged({ ...verdict, action: 'deny' }, OPAQUE);
+    throw denied(target, OPAQUE);
+  }
   entry.judged(verdict, verdict.reason);
   if (verdict.action !== 'allow') throw denied(target, verdict.reason);
   const grant = (resolution: Resolution): Permit => {
@@ -78,6 +93,8 @@ export function decide(
   const resolution = deciders.resolver.resolve(host);
   return resolution instanceof Promise ? resolution.then(grant) : grant(resolution);
 }
+
+const OPAQUE = 'HTTP rules cover it, and it is on the bypass list, where no request can be judged';
 
 /** @returns the addresses of the resolution that may be dialled, at least one. */
 function vet(

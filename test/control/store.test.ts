@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import t from 'tap';
 import { Store, type StoredRule } from '../../src/control/store.ts';
+import { parseHttpMatch } from '../../src/policy/http.ts';
 import { parseResources } from '../../src/policy/resource.ts';
 import { temporaryFolder } from '../helpers/control.ts';
 
@@ -28,14 +29,19 @@ function ruleOf(position: number, facts: Partial<StoredRule> = {}): StoredRule {
 t.test('rules come back as they went in, in order', async (t) => {
   const path = join(temporaryFolder(t), 'policy.db');
   const store = Store.open(path);
-  const rules = [ruleOf(1), ruleOf(2, { decision: 'deny', protocols: ['tcp', 'udp'], scope: 7 })];
+  const http = parseHttpMatch(['ANY'], ['/a', '/b,c/**']);
+  const rules = [
+    ruleOf(1),
+    ruleOf(2, { decision: 'deny', protocols: ['tcp', 'udp'], scope: 7 }),
+    ruleOf(3, { http }),
+  ];
   store.change({ remove: [], add: rules, preset: 'balanced' });
   store.close();
   const again = Store.open(path);
   t.teardown(() => again.close());
   t.strictSame(again.rules(), rules);
   t.equal(again.preset(), 'balanced');
-  t.equal(again.nextPosition(), 3);
+  t.equal(again.nextPosition(), 4);
   t.equal(statSync(path).mode & 0o777, 0o600);
 });
 

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { type Address, parseAddress } from '../../src/policy/address.ts';
 import type { Question } from '../../src/policy/decision.ts';
 import { type Host, normalizeHost } from '../../src/policy/host.ts';
+import { parseHttpMatch } from '../../src/policy/http.ts';
 import { parseResources } from '../../src/policy/resource.ts';
 import type { Decision, Protocol, Rule, Source } from '../../src/policy/rule.ts';
 
@@ -89,15 +90,34 @@ export const elements: fc.Arbitrary<string> = fc.oneof(
   },
 );
 
-const bodies = fc.record({
-  source: fc.constantFrom<Source>('local', 'kit', 'remote'),
-  decision: fc.constantFrom<Decision>('allow', 'allow', 'deny'),
-  scope: fc.constantFrom(...SCOPES),
-  protocols: fc.constantFrom<readonly Protocol[]>(...PROTOCOLS),
-  resources: fc
-    .array(elements, { minLength: 1, maxLength: 3 })
-    .map((list) => parseResources(list.join(','))),
-});
+const PATHS = ['/**', '/', '/a', '/a/**', '/a/*', '/*/b', '/**/b', '/a*b', '/**/a/*b/**', '/*'];
+
+/** Paths of requests, of segments that the patterns above meet. */
+export const paths: fc.Arbitrary<string> = fc
+  .array(fc.constantFrom('', 'a', 'b', 'ab', 'aab', 'c'), { minLength: 1, maxLength: 5 })
+  .map((segments) => `/${segments.join('/')}`);
+
+const methods = fc.constantFrom('GET', 'POST', 'BREW', 'get');
+
+const httpMatches = fc
+  .tuple(
+    fc.constantFrom(['ANY'], ['GET'], ['GET', 'POST']),
+    fc.array(fc.constantFrom(...PATHS), { minLength: 1, maxLength: 2 }),
+  )
+  .map(([names, patterns]) => parseHttpMatch(names, patterns));
+
+const bodies = fc
+  .record({
+    source: fc.constantFrom<Source>('local', 'kit', 'remote'),
+    decision: fc.constantFrom<Decision>('allow', 'allow', 'deny'),
+    scope: fc.constantFrom(...SCOPES),
+    protocols: fc.constantFrom<readonly Protocol[]>(...PROTOCOLS),
+    resources: fc
+      .array(elements, { minLength: 1, maxLength: 3 })
+      .map((list) => parseResources(list.join(','))),
+    http: fc.option(httpMatches, { nil: undefined, freq: 2 }),
+  })
+  .map(({ http, ...body }) => (http === undefined ? body : { ...body, http }));
 
 /** Rules in list order, with ids that are unique; `[]` is among them. */
 export const ruleLists: fc.Arbitrary<Rule[]> = fc
@@ -109,10 +129,13 @@ export function ruleNamed(id: string, decision?: Decision): fc.Arbitrary<Rule> {
   return bodies.map((body) => ({ ...body, id, decision: decision ?? body.decision }));
 }
 
-export const questions: fc.Arbitrary<Question> = fc.record({
-  scope: fc.constantFrom(0, 1, 1, 2, 3, 257),
-  host: fc.oneof({ weight: 3, arbitrary: hosts }, { weight: 2, arbitrary: addresses }),
-  port: fc.constantFrom(443, 443, 443, 80, 444, 1, 65_535),
-  protocol: fc.constantFrom<Protocol>('tcp', 'tcp', 'udp'),
-  namedOnly: fc.constantFrom(false, false, true),
-});
+export const questions: fc.Arbitrary<Question> = fc
+  .record({
+    scope: fc.constantFrom(0, 1, 1, 2, 3, 257),
+    host: fc.oneof({ weight: 3, arbitrary: hosts }, { weight: 2, arbitrary: addresses }),
+    port: fc.constantFrom(443, 443, 443, 80, 444, 1, 65_535),
+    protocol: fc.constantFrom<Protocol>('tcp', 'tcp', 'udp'),
+    namedOnly: fc.constantFrom(false, false, true),
+    request: fc.option(fc.record({ method: methods, path: paths }), { nil: undefined }),
+  })
+  .map(({ request, ...question }) => (request === undefined ? question : { ...question, request }));

@@ -50,16 +50,18 @@ type Options = {
   readonly settings?: Partial<ProxySettings>;
   readonly bindings?: readonly Binding[];
   readonly allowed?: string;
+  /** In place of an allow for all ports that are given. */
+  readonly rules?: NonNullable<Parameters<typeof startProxy>[0]>['rules'];
 };
 
 /** Allows all ports of localhost that are given, and has a credential for them. */
 export async function interceptor(
   t: Test,
   ports: readonly number[],
-  { settings, bindings = [BINDING], allowed }: Options = {},
+  { settings, bindings = [BINDING], allowed, rules }: Options = {},
 ): Promise<TestProxy> {
   const proxy = await startProxy({
-    rules: [['allow', allowed ?? ports.map((port) => `localhost:${port}`).join(',')]],
+    rules: rules ?? [['allow', allowed ?? ports.map((port) => `localhost:${port}`).join(',')]],
     bindings,
     contextFor: () => context,
     trusted: [certificate.authority],

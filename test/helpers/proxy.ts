@@ -7,6 +7,7 @@ import type { SecureContext } from 'node:tls';
 import { systemClock } from '../../src/base/clock.ts';
 import type { Binding } from '../../src/credentials/binding.ts';
 import { Credentials } from '../../src/credentials/inject.ts';
+import type { HttpMatch } from '../../src/policy/http.ts';
 import { referenceMatcher } from '../../src/policy/reference.ts';
 import { parseResources } from '../../src/policy/resource.ts';
 import type { Decision, Rule } from '../../src/policy/rule.ts';
@@ -50,18 +51,19 @@ function noContext(): never {
   throw new Error('nothing is intercepted in this test');
 }
 
-/** What is decided for which resources, and the rule's id. */
-type Pair = readonly [decision: Decision, resources: string, id?: string];
+/** What is decided for which resources, the rule's id, and for which requests. */
+type Pair = readonly [decision: Decision, resources: string, id?: string, http?: HttpMatch];
 
 /** A rule per pair, ids `r0`, `r1`, ... in order unless given. */
 export function rulesOf(pairs: readonly Pair[]): Rule[] {
-  return pairs.map(([decision, resources, id], index) => ({
+  return pairs.map(([decision, resources, id, http], index) => ({
     id: id ?? `r${index}`,
     source: 'local',
     decision,
     scope: 0,
     protocols: ['tcp'],
     resources: parseResources(resources),
+    ...(http && { http }),
   }));
 }
 

@@ -22,6 +22,7 @@ t.test('before the first publication everything is denied', async (t) => {
   t.strictSame(new Lane(memory, module, LANE).match(ask('example.com')), {
     action: 'deny',
     kind: 'implicit',
+    http: false,
     rule: null,
     source: null,
     generation: 0,
@@ -33,6 +34,7 @@ t.test('a verdict names the rule, its source and the generation', async (t) => {
   const expected = {
     action: 'allow',
     kind: 'explicit',
+    http: false,
     rule: 'from-kit',
     source: 'kit',
     generation: 1,

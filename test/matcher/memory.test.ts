@@ -2,12 +2,12 @@ import t from 'tap';
 import {
   IMAGES_BASE,
   LANE_ADDRESS,
-  LANE_BINARY,
   LANE_BYTES,
   LANE_HOST,
   LANE_METHOD,
   LANE_PATH,
-  LANE_QUERY,
+  LANE_PATH_BYTES,
+  LANE_PATH_LENGTH,
   LANE_RULE_ID,
   LANE_TAGS,
   LANE_TAGS_COUNT,
@@ -17,7 +17,12 @@ import {
   PAGE_BYTES,
   RULE_ID_MAX,
 } from '../../assembly/layout.ts';
-import { HOST_BYTES_MAX, RULE_ID_BYTES_MAX, WORKERS_MAX } from '../../src/base/limits.ts';
+import {
+  HOST_BYTES_MAX,
+  HTTP_PATH_BYTES_MAX,
+  RULE_ID_BYTES_MAX,
+  WORKERS_MAX,
+} from '../../src/base/limits.ts';
 import { createMemory, growTo, loadModule } from '../../src/matcher/memory.ts';
 
 t.test('a new memory is shared and holds the control page and all lanes', async (t) => {
@@ -65,10 +70,9 @@ t.test('what a lane holds does not overlap, and has room for its bounds', async 
     [LANE_RULE_ID, RULE_ID_MAX],
     [LANE_ADDRESS, 16],
     [LANE_HOST, HOST_BYTES_MAX],
-    [LANE_METHOD, 32],
-    [LANE_PATH, 2_048],
-    [LANE_QUERY, 512],
-    [LANE_BINARY, 4_096],
+    [LANE_METHOD, 4],
+    [LANE_PATH_LENGTH, 4],
+    [LANE_PATH, LANE_PATH_BYTES],
     [LANE_TAGS, LANE_TAGS_COUNT * 4],
     [LANE_BYTES, 0],
   ];
@@ -77,6 +81,7 @@ t.test('what a lane holds does not overlap, and has room for its bounds', async 
     t.ok(at + bytes <= next, `${at} + ${bytes} <= ${next}`);
   }
   t.equal(RULE_ID_MAX, RULE_ID_BYTES_MAX);
+  t.equal(LANE_PATH_BYTES, HTTP_PATH_BYTES_MAX);
   t.equal(LANES_MAX, WORKERS_MAX + 1);
   t.equal(IMAGES_BASE, LANES_BASE + LANES_MAX * LANE_BYTES);
 });

@@ -7,6 +7,7 @@ const question = { host: 'example.com' as Host, port: 443, protocol: 'tcp' } as 
 const implicit: Verdict = {
   action: 'deny',
   kind: 'implicit',
+  http: false,
   rule: null,
   source: null,
   generation: 1,

@@ -26,7 +26,19 @@ t.test('what people write', async (t) => {
     ['https://example.com@evil.test/', 'evil.test', 443],
     ['bücher.example:443', 'xn--bcher-kva.example', 443],
   ];
-  for (const [text, host, port] of read) t.strictSame(parseTarget(text), { host, port }, text);
+  for (const [text, host, port] of read) t.match(parseTarget(text), { host, port }, text);
+});
+
+t.test('the path of a URL, as a client would send it', async (t) => {
+  const read: [text: string, path: string | null][] = [
+    ['example.com', null],
+    ['https://example.com', null],
+    ['https://example.com/', '/'],
+    ['https://example.com/a%2Fb?c=/../d#e', '/a%2Fb?c=/../d'],
+    ['https://example.com?x', '/?x'],
+  ];
+  for (const [text, path] of read) t.equal(parseTarget(text).path, path, text);
+  t.throws(() => parseTarget('https://example.com/ä'), { message: /percent-encoding/ });
 });
 
 t.test('what is no target says why', async (t) => {

@@ -246,7 +246,9 @@ tap.test('what was judged under one policy is judged again under the next', asyn
   const target = { host: parseHost('a.test'), port: 80, method: 'GET', path: '/' };
   const ask = async (scope: number) => {
     const entry = await recorder.open('forward', target);
-    return decide({ name: 'box', scope, deny: null }, target, entry, deciders);
+    const permit = await decide({ name: 'box', scope, deny: null }, target, entry, deciders);
+    if (permit === null) throw new Error('no permit');
+    return permit;
   };
   const first = await ask(1);
   t.same(first.addresses, ['10.0.0.1']);
