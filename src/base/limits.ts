@@ -128,6 +128,7 @@ export const API_CONNECTIONS_MAX = 1_024; // Commands are short; a script that r
 export const API_REQUEST_TIMEOUT_MS = 120_000; // From the first byte to the last; 10^6 rules take seconds.
 export const API_TOKEN_BYTES_MIN = 32; // A TCP listener's bearer token, so that guessing is hopeless.
 export const POLICY_CHANGES_WAITING_MAX = 4_096; // Changes that wait for the one being published.
+export const INSPECTED_RULES_MAX = 10_000; // Of one policy; a listing streams, this does not.
 export const FOLLOWERS_MAX = 64; // Readers of `policy log --follow` at one time.
 export const FOLLOW_QUEUE_BYTES_MAX = 1_048_576; // Per reader; a reader that falls behind so far is cut.
 export const DRAIN_TIMEOUT_MS = 30_000;

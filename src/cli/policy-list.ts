@@ -1,32 +1,24 @@
 // `policy ls` and `policy check`: what is in force, and what it would say.
 import { type Command, Option } from 'commander';
-import type { CheckResult } from '../control/schemas.ts';
-import { ruleLabel } from '../policy/reasons.ts';
+import type { GovernanceFacts } from '../control/governance-status.ts';
+import type { CheckResult, Inspected } from '../control/schemas.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
-import { type Cell, table } from './render.ts';
+import {
+  headerOf,
+  inspectedText,
+  LAYOUT_NAMES,
+  type LayoutName,
+  type ListedRule,
+  layOut,
+} from './policy-layouts.ts';
+import { table } from './render.ts';
 import { ensureInitialized } from './setup.ts';
-
-/** A row of GET /policy/network/rules, as far as the listing uses it. */
-type Rule = {
-  readonly id: string;
-  readonly name: string;
-  readonly scope: string;
-  readonly applies_to: string;
-  readonly resource_type: string;
-  readonly decision: string;
-  readonly resources: readonly string[];
-  readonly methods?: readonly string[];
-  readonly paths?: readonly string[];
-  readonly layer: string;
-  readonly status: string;
-  readonly provenance: { readonly created_via: string };
-  readonly actions: readonly string[];
-};
 
 type ListOptions = {
   readonly json?: boolean;
   readonly type: string;
-  readonly layout: 'provenance' | 'origin';
+  readonly layout?: LayoutName;
+  readonly wide?: boolean;
   readonly source?: string;
   readonly decision?: string;
   readonly protocol?: string;
@@ -37,6 +29,7 @@ type ListOptions = {
 
 export function addListCommands(policy: Command, context: Context): void {
   addList(policy, context);
+  addInspect(policy, context);
   addCheck(policy, context);
 }
 
@@ -53,9 +46,7 @@ function addList(policy: Command, context: Context): void {
         .default('all'),
     )
     .addOption(
-      new Option('--layout <layout>', 'which columns')
-        .choices(['provenance', 'origin'])
-        .default('provenance'),
+      new Option('--layout <layout>', 'which columns; default: provenance').choices(LAYOUT_NAMES),
     )
     .addOption(
       new Option('--source <source>', 'rules from there').choices([
@@ -78,14 +69,26 @@ function addList(policy: Command, context: Context): void {
       ]),
     )
     .option('--include-inactive', 'with a STATUS column, and rules that are not in effect')
-    .option('--wide', 'never wrap')
+    .option('--wide', 'all columns, never wrapped; as --layout wide')
     .option('--json', 'print JSON')
-    .action((sandbox: string | undefined, options: ListOptions & { wide?: boolean }) =>
-      list(
-        options.wide ? { ...context, columns: 0 } : context,
-        options.sandbox ?? sandbox,
-        options,
-      ),
+    .action((sandbox: string | undefined, options: ListOptions) =>
+      list(context, options.sandbox ?? sandbox, options),
+    );
+}
+
+function addInspect(policy: Command, context: Context): void {
+  policy
+    .command('inspect')
+    .description('show one rule, or one policy with its rules, and how to remove them')
+    .argument('<selector>', 'id or name; rule:NAME or policy:NAME where both fit')
+    .option('--json', 'print JSON')
+    .action((selector: string, { json }: { json?: boolean }) =>
+      withDaemon(context, async (client) => {
+        await ensureInitialized(context, client);
+        const found = await client.get<Inspected>('/policy/inspect', { selector });
+        if (json) printJson(context, found);
+        else context.out(inspectedText(found));
+      }),
     );
 }
 
@@ -113,29 +116,34 @@ async function list(
 ): Promise<void> {
   await withDaemon(context, async (client) => {
     await ensureInitialized(context, client);
-    const answer = await client.get<{ rules: Rule[] }>('/policy/network/rules', {
+    const governance = await client.get<GovernanceFacts>('/policy/governance');
+    const answer = await client.get<{ rules: ListedRule[] }>('/policy/network/rules', {
       type: options.type,
       sandbox,
+      include_inactive: String(options.includeInactive === true || governance.active),
     });
-    const rules = presetsFirst(answer.rules.filter((rule) => selected(rule, options)));
-    if (options.json) return printJson(context, { rules });
-    if (rules.length === 0) return context.out('No policies match the selected filters.\n');
-    const { headings, row } = LAYOUTS[options.layout](options.includeInactive === true);
-    const isHttp = rules.some(({ methods }) => methods !== undefined);
-    const wide = isHttp ? [...headings, 'METHOD', 'PATH'] : headings;
-    const rowOf = (rule: Rule): Cell[] =>
-      isHttp ? [...row(rule), rule.methods?.join(',') ?? '-', rule.paths ?? '-'] : row(rule);
-    context.out(table(wide, rules.map(rowOf), context.columns));
+    const all = presetsFirst(answer.rules.filter((rule) => selected(rule, options)));
+    const shown = options.includeInactive ? all : all.filter(({ status }) => status === 'active');
+    if (options.json) return printJson(context, { rules: shown });
+    context.out(headerOf(governance, all.length - shown.length));
+    context.out(listingOf(shown, options, context.columns));
   });
 }
 
+function listingOf(rules: readonly ListedRule[], options: ListOptions, columns: number): string {
+  if (rules.length === 0) return 'No policies match the selected filters.\n';
+  const name = options.layout ?? (options.wide ? 'wide' : 'provenance');
+  const { headings, rows } = layOut(name, rules, options.includeInactive === true);
+  return table(headings, rows, name === 'wide' ? 0 : columns);
+}
+
 /** What somebody added stands at the bottom, where it is looked for. */
-function presetsFirst(rules: readonly Rule[]): Rule[] {
-  const isPreset = (rule: Rule): boolean => rule.provenance.created_via === 'default';
+function presetsFirst(rules: readonly ListedRule[]): ListedRule[] {
+  const isPreset = (rule: ListedRule): boolean => rule.provenance.created_via === 'default';
   return [...rules.filter(isPreset), ...rules.filter((rule) => !isPreset(rule))];
 }
 
-function selected(rule: Rule, options: ListOptions): boolean {
+function selected(rule: ListedRule, options: ListOptions): boolean {
   const source = options.source === 'remote' ? 'org' : options.source;
   if (source !== undefined && rule.layer !== source) return false;
   if (options.decision !== undefined && rule.decision !== options.decision) return false;
@@ -144,42 +152,6 @@ function selected(rule: Rule, options: ListOptions): boolean {
   if (options.protocol === undefined) return true;
   return rule.actions.some((action) => action.endsWith(`:${options.protocol}`));
 }
-
-type Layout = { readonly headings: string[]; readonly row: (rule: Rule) => Cell[] };
-
-const LAYOUTS: Readonly<Record<ListOptions['layout'], (status: boolean) => Layout>> = {
-  provenance: (status) => ({
-    headings: [
-      'PROVENANCE',
-      'APPLIES_TO',
-      'POLICY/RULE',
-      'TYPE',
-      'DECISION',
-      ...(status ? ['STATUS'] : []),
-      'RESOURCES',
-    ],
-    row: (rule) => [
-      rule.layer === 'org' ? 'remote' : rule.layer,
-      rule.applies_to,
-      ruleLabel(rule.name),
-      rule.resource_type,
-      rule.decision,
-      ...(status ? [rule.status] : []),
-      rule.resources,
-    ],
-  }),
-  origin: () => ({
-    headings: ['NAME', 'TYPE', 'ORIGIN', 'DECISION', 'STATUS', 'RESOURCES'],
-    row: (rule) => [
-      ruleLabel(rule.name),
-      rule.resource_type,
-      rule.applies_to === 'all' ? 'local' : rule.applies_to,
-      rule.decision,
-      rule.status,
-      rule.resources,
-    ],
-  }),
-};
 
 type CheckOptions = {
   readonly method?: string;
@@ -210,7 +182,7 @@ function checkText(result: CheckResult, verbose: boolean): string {
   const { allowed, reason = '' } = result;
   const lines = [
     `${allowed ? 'Allowed' : 'Denied'}: ${result.target}`,
-    `Governance: ${result.governance.active ? 'Managed by your organization' : 'Local policy only'}`,
+    `Governance: ${governedBy(result.governance)}`,
     `Context: ${result.context}`,
   ];
   if (!allowed) lines.push(`Reason: ${lowerFirst(reason)}`);
@@ -223,6 +195,10 @@ function checkText(result: CheckResult, verbose: boolean): string {
     lines.push(`Generation: ${result.generation}`);
   }
   return `${lines.join('\n')}\n`;
+}
+
+function governedBy({ active, organization }: CheckResult['governance']): string {
+  return active ? `Managed by ${organization}` : 'Local policy only';
 }
 
 function interceptionLines({

@@ -15,6 +15,7 @@ import { resourceMatches } from '../policy/reference.ts';
 import { formatHostPort, parseResources } from '../policy/resource.ts';
 import { GLOBAL_SCOPE, type Protocol } from '../policy/rule.ts';
 import { parseTarget } from '../policy/target.ts';
+import type { GovernanceFacts } from './governance-status.ts';
 import { scopeName } from './listing.ts';
 import type { ScopeNames } from './policy.ts';
 import type { CheckResult } from './schemas.ts';
@@ -84,6 +85,7 @@ export function checkTarget(
     readonly matcher: Matcher;
     readonly sandboxes: ScopeNames;
     readonly addressGuard: AddressGuard;
+    readonly governance: () => GovernanceFacts;
     readonly interception: InterceptionFacts;
   },
   { target, sandbox_id: sandbox, protocol, method, verbose }: CheckRequest,
@@ -101,7 +103,7 @@ export function checkTarget(
     action: actionOf(protocol, told),
     allowed,
     context: scopeName(scope, sandboxes),
-    governance: { active: false },
+    governance: services.governance(),
     resource_type: isAddress(host) ? 'net:ip' : 'net:domain',
     resource_value: place,
     target: place,

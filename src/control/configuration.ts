@@ -36,6 +36,8 @@ export class Configuration {
   readonly #api: Listen | null;
   #listen: Listen & { kind: 'tcp' };
   logLevels: LogLevels;
+  /** Of the organisation that governs; its refusals end with it. */
+  supportMessage: string | null = null;
 
   constructor(options: ProxyOptions, reusePort: boolean) {
     this.#options = options;
@@ -88,6 +90,7 @@ export class Configuration {
       logLevel: this.logLevels.proxy,
       deny,
       bypass,
+      supportMessage: this.supportMessage,
       upstreamAuthorities,
       authority: material,
       ticketKeys,

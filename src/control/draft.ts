@@ -1,33 +1,48 @@
 // A policy under change: the rules in force with a few taken out and put in. Cheap whatever the
 // number of rules, so that a batch of changes can be built up and thrown away.
-import type { StoreChange, StoredRule } from './store.ts';
+import type { Governance, Semantics } from '../policy/precedence.ts';
+import type { PolicySettings, StoreChange, StoredRule } from './store.ts';
 
 /** The rules in force, in order of creation. Replaced as a whole, never changed in place. */
 export type RuleSet = {
   readonly rules: readonly StoredRule[];
   readonly byId: Map<string, StoredRule>;
-  readonly preset: string | null;
-};
+} & PolicySettings;
 
 export class Draft {
   readonly #base: RuleSet;
   readonly #removed = new Map<string, StoredRule>();
   readonly #added = new Map<string, StoredRule>();
-  #preset: string | null;
+  #settings: PolicySettings;
   #changed = false;
 
   constructor(base: RuleSet) {
     this.#base = base;
-    this.#preset = base.preset;
+    this.#settings = settingsOf(base);
   }
 
   get preset(): string | null {
-    return this.#preset;
+    return this.#settings.preset;
   }
 
   set preset(preset: string | null) {
-    this.#preset = preset;
-    this.#changed = true;
+    this.#change({ preset });
+  }
+
+  get governance(): Governance | null {
+    return this.#settings.governance;
+  }
+
+  set governance(governance: Governance | null) {
+    this.#change({ governance });
+  }
+
+  get semantics(): Semantics {
+    return this.#settings.semantics;
+  }
+
+  set semantics(semantics: Semantics) {
+    this.#change({ semantics });
   }
 
   get changed(): boolean {
@@ -76,7 +91,7 @@ export class Draft {
     return {
       remove: [...this.#removed.keys()],
       add: [...this.#added.values()],
-      ...(this.#preset === this.#base.preset ? {} : { preset: this.#preset }),
+      settings: this.#settings,
     };
   }
 
@@ -85,7 +100,7 @@ export class Draft {
     return {
       remove: [...this.#added.keys()],
       add: [...this.#removed.values()],
-      ...(this.#preset === this.#base.preset ? {} : { preset: this.#base.preset }),
+      settings: settingsOf(this.#base),
     };
   }
 
@@ -94,7 +109,12 @@ export class Draft {
     const { byId } = this.#base;
     for (const id of this.#removed.keys()) byId.delete(id);
     for (const [id, rule] of this.#added) byId.set(id, rule);
-    return { rules, byId, preset: this.#preset };
+    return { rules, byId, ...this.#settings };
+  }
+
+  #change(settings: Partial<PolicySettings>): void {
+    this.#settings = { ...this.#settings, ...settings };
+    this.#changed = true;
   }
 
   #replaced(): StoredRule[] {
@@ -104,4 +124,8 @@ export class Draft {
       return replacement === undefined ? [] : [replacement];
     });
   }
+}
+
+function settingsOf({ preset, governance, semantics }: PolicySettings): PolicySettings {
+  return { preset, governance, semantics };
 }

@@ -16,6 +16,7 @@ import { Audit } from './audit.ts';
 import { Authority } from './authority.ts';
 import { Configuration, type ProxyOptions } from './configuration.ts';
 import { Followers } from './follow.ts';
+import { governanceFacts } from './governance-status.ts';
 import { DecisionLog } from './log.ts';
 import type { Paths } from './paths.ts';
 import { PolicyService } from './policy.ts';
@@ -45,6 +46,7 @@ export type Surroundings = {
 };
 
 export type Instance = {
+  readonly policy: PolicyService;
   status(): DaemonStatus;
   /** Drains the workers and closes everything; what was accepted is recorded. */
   stop(drainTimeoutMs: number): Promise<void>;
@@ -98,6 +100,7 @@ async function start(
   const services = servicesOf({ governed, state, matcher, configuration, options, around, status });
   await listenApi(services, configuration, around, closing);
   return {
+    policy: governed.policy,
     status,
     stop: once((drainTimeoutMs) => end(drainTimeoutMs, drain, state.followers, closing)),
   };
@@ -122,6 +125,7 @@ function servicesOf(parts: {
     authority,
     matcher: parts.matcher,
     addressGuard: options.addressGuard,
+    governance: () => governanceFacts(policy.governance, null),
     interception: () => ({
       credentials: new Credentials(secrets.bindings()),
       bypass: options.bypass,
@@ -164,9 +168,11 @@ async function govern(
 ): Promise<Governed> {
   const workers: Governed['workers'] = { pool: null };
   const configure = async (): Promise<void> => {
+    if (workers.pool === null) return;
     const records = sandboxes.records();
+    configuration.supportMessage = policy.governance?.supportMessage ?? null;
     const settings = configuration.settings(records, authority);
-    await workers.pool?.configure(settings, records, secrets.bindings());
+    await workers.pool.configure(settings, records, secrets.bindings());
   };
   const dropScope = async (number: number): Promise<void> => {
     await policy.dropScope(number);

@@ -46,7 +46,8 @@ export const STORE_MIGRATIONS: readonly string[] = [
    ) STRICT, WITHOUT ROWID;`,
   'ALTER TABLE sandboxes ADD COLUMN deny TEXT',
   "ALTER TABLE secrets ADD COLUMN scrub TEXT NOT NULL DEFAULT 'off'",
-  'ALTER TABLE rules ADD COLUMN http TEXT', // JSON of what an HTTP rule asks of requests.
+  // JSON: what an HTTP rule asks of requests; the policy that an organisation's rule stands in.
+  'ALTER TABLE rules ADD COLUMN http TEXT; ALTER TABLE rules ADD COLUMN policy TEXT',
 ];
 
 /** log.db: what `policy log` shows; lost without harm. */

@@ -1,23 +1,25 @@
-// The policy: every change of a rule passes through here, one batch after another. A change is
-// compiled, written to the disk, put in force in all workers, and only then answered.
+// The policy: what can be changed about it, and when a change is refused. How a change comes into
+// force is in changes.ts.
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
-import { POLICY_CHANGES_WAITING_MAX, RULES_MAX } from '../base/limits.ts';
+import { RULES_MAX } from '../base/limits.ts';
 import { type HttpMatch, parseHttpMatch } from '../policy/http.ts';
+import type { Governance, Semantics } from '../policy/precedence.ts';
 import { isPreset, PRESET_NAMES, type PresetName, presetRules } from '../policy/presets.ts';
-import { checkForDecision, parseResources, type Resource } from '../policy/resource.ts';
-import { type Decision, GLOBAL_SCOPE, type Protocol, type Rule } from '../policy/rule.ts';
-import { Draft, type RuleSet } from './draft.ts';
-import { matching, type Removal, takeOut, whole } from './removal.ts';
+import { parseResources } from '../policy/resource.ts';
+import { GLOBAL_SCOPE } from '../policy/rule.ts';
+import { Changes, type PolicyPublisher } from './changes.ts';
+import type { Draft } from './draft.ts';
+import { checkRemovable, matching, type Removal, takeOut, whole } from './removal.ts';
+import {
+  checkConflicts,
+  type NewRule,
+  protocolsOf,
+  type RuleFacts,
+  ruleFacts,
+} from './rule-input.ts';
 import type { Store, StoredRule } from './store.ts';
-
-/** What the policy needs of matcher/publish.ts. */
-export type PolicyPublisher<Prepared> = {
-  readonly generation: number;
-  prepare(rules: readonly Rule[]): Prepared;
-  commit(prepared: Prepared): Promise<unknown>;
-};
 
 /** Sandboxes by name, as sandboxes.ts knows them. */
 export type ScopeNames = {
@@ -26,18 +28,9 @@ export type ScopeNames = {
   nameOf(number: number): string | undefined;
 };
 
-export type NewRule = {
-  readonly decision: Decision;
-  /** Comma lists; together the resources of one rule. */
-  readonly resources: readonly string[];
-  /** Absent: tcp for allow, tcp and udp for deny. */
-  readonly protocols?: readonly Protocol[] | undefined;
-  /** Absent: global. */
-  readonly sandbox?: string | undefined;
-  /** An HTTP rule: these methods, or ANY; with paths, else all of them. */
-  readonly methods?: readonly string[] | undefined;
-  readonly paths?: readonly string[] | undefined;
-};
+/** A rule of an organisation, or of a sandbox's kit, as it is taken over whole. */
+export type GivenRule = Pick<StoredRule, 'id' | 'name' | 'decision' | 'resources' | 'protocols'> &
+  Partial<Pick<StoredRule, 'http' | 'policy'>>;
 
 /** Which rules to remove, within one scope. */
 export type Selector = {
@@ -51,17 +44,11 @@ export type Selector = {
   readonly paths?: readonly string[] | undefined;
 };
 
-type Work = { apply(draft: Draft): void; readonly done: PromiseWithResolvers<void> };
-
 export class PolicyService<Prepared = unknown> {
-  readonly #store: Store;
-  readonly #publisher: PolicyPublisher<Prepared>;
+  readonly #changes: Changes<Prepared>;
   readonly #scopes: ScopeNames;
   readonly #clock: Clock;
-  #current: RuleSet;
   #position: number;
-  #waiting: Work[] = [];
-  #running: Promise<void> | null = null;
 
   private constructor(
     store: Store,
@@ -69,13 +56,9 @@ export class PolicyService<Prepared = unknown> {
     scopes: ScopeNames,
     clock: Clock,
   ) {
-    this.#store = store;
-    this.#publisher = publisher;
+    this.#changes = new Changes(store, publisher);
     this.#scopes = scopes;
     this.#clock = clock;
-    const rules = store.rules();
-    const byId = new Map(rules.map((rule) => [rule.id, rule]));
-    this.#current = { rules, byId, preset: store.preset() };
     this.#position = store.nextPosition();
   }
 
@@ -87,22 +70,31 @@ export class PolicyService<Prepared = unknown> {
     clock: Clock,
   ): Promise<PolicyService<Prepared>> {
     const service = new PolicyService(store, publisher, scopes, clock);
-    await publisher.commit(publisher.prepare(service.#current.rules));
+    await service.#changes.start();
     return service;
   }
 
   /** The preset that was chosen, or null before that. */
   get preset(): string | null {
-    return this.#current.preset;
+    return this.#changes.current.preset;
   }
 
-  /** All rules in force, in order of creation. */
+  /** The organisation that governs, or null. */
+  get governance(): Governance | null {
+    return this.#changes.current.governance;
+  }
+
+  get semantics(): Semantics {
+    return this.#changes.current.semantics;
+  }
+
+  /** All rules, in order of creation; which of them count, policy/precedence.ts says. */
   get rules(): readonly StoredRule[] {
-    return this.#current.rules;
+    return this.#changes.current.rules;
   }
 
   get generation(): number {
-    return this.#publisher.generation;
+    return this.#changes.generation;
   }
 
   /**
@@ -113,24 +105,13 @@ export class PolicyService<Prepared = unknown> {
    *   SALLYPORT_NOT_FOUND for a sandbox, SALLYPORT_PUBLISH_TIMEOUT
    */
   async add(wanted: readonly NewRule[]): Promise<StoredRule[]> {
-    const parsed = wanted.map((rule) => {
-      const resources = parseAll(rule.resources);
-      checkForDecision(rule.decision, resources);
-      const { methods = [], paths = [] } = rule;
-      if (methods.length + paths.length === 0) return { rule, resources, http: undefined };
-      checkForHttp(resources, rule.protocols);
-      return { rule, resources, http: parseHttpMatch(methods, paths) };
-    });
+    const parsed = wanted.map((rule) => ({ rule, facts: ruleFacts(rule) }));
     let added: StoredRule[] = [];
-    await this.#enqueue((draft) => {
+    await this.#changes.enqueue((draft) => {
       if (draft.preset === null) throw uninitialized();
-      if (draft.count + parsed.length > RULES_MAX) {
-        throw new SallyportError(
-          'SALLYPORT_POLICY_TOO_LARGE',
-          `the policy would have ${draft.count + parsed.length} rules; at most ${RULES_MAX} are possible`,
-        );
-      }
-      added = parsed.map(({ rule, resources, http }) => this.#ruleOf(rule, resources, http));
+      checkCount(draft.count + parsed.length);
+      added = parsed.map(({ rule, facts }) => this.#ruleOf(rule, facts));
+      if (draft.semantics.conflicts === 'refuse') checkConflicts(added, draft);
       for (const rule of added) draft.put(rule);
     });
     return added;
@@ -144,7 +125,8 @@ export class PolicyService<Prepared = unknown> {
    */
   async remove(selector: Selector): Promise<Removal[]> {
     const { id, resources } = selector;
-    const texts = resources === undefined ? null : parseAll(resources).map(({ text }) => text);
+    const texts =
+      resources === undefined ? null : parseResources(resources.join(',')).map(({ text }) => text);
     if (id === undefined && texts === null) {
       throw new SallyportError(
         'SALLYPORT_USAGE',
@@ -157,7 +139,7 @@ export class PolicyService<Prepared = unknown> {
       throw new SallyportError('SALLYPORT_USAGE', 'methods select among rules for a resource');
     }
     let removed: Removal[] = [];
-    await this.#enqueue((draft) => {
+    await this.#changes.enqueue((draft) => {
       if (draft.preset === null) throw uninitialized();
       const scope = this.#scopeOf(selector.sandbox);
       const byId = id === undefined ? null : [this.#byId(draft, id, selector.sandbox)];
@@ -165,6 +147,7 @@ export class PolicyService<Prepared = unknown> {
         texts === null
           ? whole(byId ?? [])
           : matching(byId ?? draft.select(inScope(scope, http)), texts);
+      checkRemovable(removed, draft.semantics);
       for (const removal of removed) takeOut(draft, removal);
     });
     return removed;
@@ -180,7 +163,7 @@ export class PolicyService<Prepared = unknown> {
       const names = PRESET_NAMES.join(', ');
       throw new SallyportError('SALLYPORT_USAGE', `unknown preset "${preset}"; there are ${names}`);
     }
-    await this.#enqueue((draft) => {
+    await this.#changes.enqueue((draft) => {
       if (draft.preset !== null) {
         throw new SallyportError(
           'SALLYPORT_CONFLICT',
@@ -191,24 +174,82 @@ export class PolicyService<Prepared = unknown> {
     });
   }
 
-  /** Removes all rules, of the sandboxes too, and the choice of a preset: everything is denied. */
+  /**
+   * Takes over what an organisation says, in place of what it said before.
+   *
+   * @param governance  null: no organisation governs any more, and its rules go.
+   * @throws SALLYPORT_POLICY_TOO_LARGE
+   */
+  async govern(governance: Governance | null, rules: readonly GivenRule[] = []): Promise<void> {
+    await this.#changes.enqueue((draft) => {
+      this.#replace(draft, ({ source }) => source === 'remote', rules, {
+        source: 'remote',
+        scope: GLOBAL_SCOPE,
+        createdVia: 'provisioned',
+      });
+      draft.governance = governance;
+    });
+  }
+
+  /** Says whether the organisation's word can be had; its rules stay. */
+  async setAvailable(available: boolean): Promise<void> {
+    if ((this.governance?.available ?? available) === available) return;
+    await this.#changes.enqueue((draft) => {
+      if (draft.governance !== null) draft.governance = { ...draft.governance, available };
+    });
+  }
+
+  /** Gives a sandbox the rules of its kit, in place of those it had. @param scope  its number */
+  async provision(scope: number, rules: readonly GivenRule[]): Promise<void> {
+    await this.#changes.enqueue((draft) => {
+      const isOld = (rule: StoredRule): boolean => rule.source === 'kit' && rule.scope === scope;
+      this.#replace(draft, isOld, rules, { source: 'kit', scope, createdVia: 'provisioned' });
+    });
+  }
+
+  /** Changes how rules are taken. */
+  async setSemantics(semantics: Partial<Semantics>): Promise<void> {
+    await this.#changes.enqueue((draft) => {
+      draft.semantics = { ...draft.semantics, ...semantics };
+    });
+  }
+
+  /**
+   * Removes all local rules, of the sandboxes too, and the choice of a preset: nothing is allowed
+   * but what an organisation or a kit allows.
+   */
   async reset(): Promise<void> {
-    await this.#enqueue((draft) => {
-      for (const { id } of draft.select(() => true)) draft.remove(id);
+    await this.#changes.enqueue((draft) => {
+      for (const { id } of draft.select(({ source }) => source === 'local')) draft.remove(id);
       draft.preset = null;
     });
   }
 
   /** Removes all rules of one sandbox. */
   async dropScope(number: number): Promise<void> {
-    await this.#enqueue((draft) => {
+    await this.#changes.enqueue((draft) => {
       for (const { id } of draft.select(({ scope }) => scope === number)) draft.remove(id);
     });
   }
 
   /** @returns when no change is under way. */
-  async settled(): Promise<void> {
-    await this.#running;
+  settled(): Promise<void> {
+    return this.#changes.settled();
+  }
+
+  #replace(
+    draft: Draft,
+    isOld: (rule: StoredRule) => boolean,
+    rules: readonly GivenRule[],
+    common: Pick<StoredRule, 'source' | 'scope' | 'createdVia'>,
+  ): void {
+    const old = draft.select(isOld);
+    checkCount(draft.count - old.length + rules.length);
+    for (const { id } of old) draft.remove(id);
+    const createdAtMs = this.#clock.wallMs();
+    for (const rule of rules) {
+      draft.put({ ...rule, ...common, position: this.#position++, createdAtMs });
+    }
   }
 
   #install(draft: Draft, preset: PresetName): void {
@@ -220,7 +261,7 @@ export class PolicyService<Prepared = unknown> {
         source: 'local',
         decision,
         scope: GLOBAL_SCOPE,
-        protocols: protocolsOf(decision, undefined),
+        protocols: protocolsOf(decision),
         resources,
         createdVia: 'default',
         createdAtMs: this.#clock.wallMs(),
@@ -229,24 +270,18 @@ export class PolicyService<Prepared = unknown> {
     draft.preset = preset;
   }
 
-  #ruleOf(
-    wanted: NewRule,
-    resources: readonly Resource[],
-    http: HttpMatch | undefined,
-  ): StoredRule {
+  #ruleOf({ decision, sandbox }: NewRule, facts: RuleFacts): StoredRule {
     const id = randomUUID();
     return {
       position: this.#position++,
       id,
       name: id,
       source: 'local',
-      decision: wanted.decision,
-      scope: this.#scopeOf(wanted.sandbox),
-      protocols: http === undefined ? protocolsOf(wanted.decision, wanted.protocols) : ['tcp'],
-      resources,
+      decision,
+      scope: this.#scopeOf(sandbox),
       createdVia: 'added',
       createdAtMs: this.#clock.wallMs(),
-      ...(http && { http }),
+      ...facts,
     };
   }
 
@@ -261,77 +296,6 @@ export class PolicyService<Prepared = unknown> {
     if (rule !== undefined && !elsewhere) return rule;
     const where = sandbox === undefined ? '' : ` in sandbox "${sandbox}"`;
     throw new SallyportError('SALLYPORT_NOT_FOUND', `rule "${id}" not found${where}`);
-  }
-
-  #enqueue(apply: (draft: Draft) => void): Promise<void> {
-    if (this.#waiting.length >= POLICY_CHANGES_WAITING_MAX) {
-      const message = `${POLICY_CHANGES_WAITING_MAX} policy changes are waiting already`;
-      return Promise.reject(new SallyportError('SALLYPORT_OVERLOADED', message));
-    }
-    const done = Promise.withResolvers<void>();
-    this.#waiting.push({ apply, done });
-    this.#running ??= this.#run();
-    return done.promise;
-  }
-
-  /** Batches: all that waits while one batch is published makes up the next. */
-  async #run(): Promise<void> {
-    while (this.#waiting.length > 0) {
-      const batch = this.#waiting;
-      this.#waiting = [];
-      try {
-        await this.#publish(batch, batch.length > 1);
-      } catch {
-        // One of them does not fit or does not store; alone, each gets its own answer.
-        for (const work of batch) await this.#publish([work], false);
-      }
-    }
-    this.#running = null; // In the same turn as the look above: no change is left lying.
-  }
-
-  /** @throws only if `retry`, and then nothing has happened and nobody has been answered. */
-  async #publish(batch: readonly Work[], retry: boolean): Promise<void> {
-    const { draft, applied, refused } = this.#applyAll(batch);
-    try {
-      if (draft.changed) await this.#commit(draft);
-    } catch (error) {
-      if (retry) throw error;
-      for (const { done } of applied) done.reject(error);
-      return;
-    }
-    for (const { done } of applied) done.resolve();
-    for (const [{ done }, error] of refused) done.reject(error);
-  }
-
-  #applyAll(batch: readonly Work[]): { draft: Draft; applied: Work[]; refused: [Work, unknown][] } {
-    const draft = new Draft(this.#current);
-    const applied: Work[] = [];
-    const refused: [Work, unknown][] = [];
-    for (const work of batch) {
-      try {
-        work.apply(draft); // Each checks everything before it changes the draft.
-        applied.push(work);
-      } catch (error) {
-        refused.push([work, error]);
-      }
-    }
-    return { draft, applied, refused };
-  }
-
-  async #commit(draft: Draft): Promise<void> {
-    const rules = draft.result();
-    const prepared = this.#publisher.prepare(rules);
-    this.#store.change(draft.change());
-    const before = this.#publisher.generation;
-    try {
-      await this.#publisher.commit(prepared);
-    } catch (error) {
-      // Not in force anywhere: take it back. In force but for one stuck lane: it stands, unacknowledged.
-      if (this.#publisher.generation === before) this.#store.change(draft.inverse());
-      else this.#current = draft.settle(rules);
-      throw error;
-    }
-    this.#current = draft.settle(rules);
   }
 }
 
@@ -351,26 +315,11 @@ function uninitialized(): SallyportError {
   );
 }
 
-/** An address says nothing of whose requests go there. @throws SALLYPORT_POLICY_INVALID naming all */
-function checkForHttp(
-  resources: readonly Resource[],
-  protocols: readonly Protocol[] | undefined,
-): void {
-  const faults = resources
-    .filter(({ kind }) => kind === 'cidr')
-    .map(({ text }) => `${text}: an HTTP rule names hosts, not addresses`);
-  if (protocols?.includes('udp')) faults.push('an HTTP rule is for tcp alone');
-  if (faults.length > 0) throw new SallyportError('SALLYPORT_POLICY_INVALID', faults.join('; '));
-}
-
-function parseAll(lists: readonly string[]): readonly Resource[] {
-  return parseResources(lists.join(','));
-}
-
-function protocolsOf(
-  decision: Decision,
-  wanted: readonly Protocol[] | undefined,
-): readonly Protocol[] {
-  if (wanted !== undefined) return [...new Set(wanted)].sort();
-  return decision === 'allow' ? ['tcp'] : ['tcp', 'udp'];
+/** @throws SALLYPORT_POLICY_TOO_LARGE */
+function checkCount(count: number): void {
+  if (count <= RULES_MAX) return;
+  throw new SallyportError(
+    'SALLYPORT_POLICY_TOO_LARGE',
+    `the policy would have ${count} rules; at most ${RULES_MAX} are possible`,
+  );
 }

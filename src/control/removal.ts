@@ -1,5 +1,7 @@
 // What a removal takes out of which rule. A resource goes from every rule of the scope that has it.
 import { SallyportError } from '../base/errors.ts';
+import type { Semantics } from '../policy/precedence.ts';
+import { GLOBAL_SCOPE } from '../policy/rule.ts';
 import type { Draft } from './draft.ts';
 import type { StoredRule } from './store.ts';
 
@@ -30,6 +32,29 @@ export function matching(rules: readonly StoredRule[], texts: readonly string[])
     throw new SallyportError('SALLYPORT_NOT_FOUND', `no rule has the resource ${names}`);
   }
   return found;
+}
+
+/** @returns why a rule stays whatever a user says, or null */
+export function fixedReason(
+  { source, createdVia, scope }: StoredRule,
+  { defaults }: Semantics,
+): string | null {
+  if (source === 'remote') return 'it is a rule of the organization';
+  if (source === 'kit') return 'it comes with the kit of its sandbox; deny what it allows instead';
+  const isPreset = createdVia === 'default' && scope === GLOBAL_SCOPE;
+  return isPreset && defaults === 'fixed' ? FIXED_DEFAULT : null;
+}
+
+const FIXED_DEFAULT =
+  'it belongs to the default policy; deny what it allows, or set policy.defaults to removable';
+
+/** @throws SALLYPORT_CONFLICT naming every rule that stays */
+export function checkRemovable(removals: readonly Removal[], semantics: Semantics): void {
+  const faults = removals.flatMap(({ rule }) => {
+    const reason = fixedReason(rule, semantics);
+    return reason === null ? [] : [`rule "${rule.name}" cannot be removed: ${reason}`];
+  });
+  if (faults.length > 0) throw new SallyportError('SALLYPORT_CONFLICT', faults.join('; '));
 }
 
 /** Leaves the rule its other resources, under its id; an empty rule goes. */

@@ -5,9 +5,10 @@ import { z } from 'zod';
 import { PRESET_NAMES } from '../policy/presets.ts';
 import { GLOBAL_SCOPE } from '../policy/rule.ts';
 import { checkTarget } from './check.ts';
+import { inspect } from './inspect.ts';
 import { listRule, listRules, type RuleListing, scopeName } from './listing.ts';
-import type { NewRule } from './policy.ts';
 import { type Application, FAILURES } from './routes.ts';
+import type { NewRule } from './rule-input.ts';
 import {
   Added,
   type AddedAnswer,
@@ -15,6 +16,9 @@ import {
   type AddedManyAnswer,
   CheckAnswer,
   CheckBody,
+  GovernanceBody,
+  InspectAnswer,
+  InspectQuery,
   Removed,
   type RemovedAnswer,
   RuleFilter,
@@ -38,6 +42,18 @@ export function addPolicyRoutes(app: Application, services: Services): void {
     '/policy/network/check',
     { schema: { body: CheckBody, response: { 200: CheckAnswer, ...FAILURES } } },
     async ({ body }) => checkTarget(services, body),
+  );
+
+  app.get(
+    '/policy/governance',
+    { schema: { response: { 200: GovernanceBody, ...FAILURES } } },
+    async () => services.governance(),
+  );
+
+  app.get(
+    '/policy/inspect',
+    { schema: { querystring: InspectQuery, response: { 200: InspectAnswer, ...FAILURES } } },
+    async ({ query }) => inspect(query.selector, services),
   );
 
   const Profiles = z.object({ profiles: z.array(z.string()) });
@@ -68,7 +84,8 @@ function addRuleRoutes(app: Application, { policy, sandboxes }: Services): void 
     '/policy/network/rules',
     { schema: { querystring: RuleFilter, response: { 200: Listing, ...FAILURES } } },
     async ({ query }, reply) => {
-      const listings = listRules(policy, sandboxes, query);
+      const { type, sandbox, include_inactive: inactive } = query;
+      const listings = listRules(policy, sandboxes, { type, sandbox, inactive });
       reply.type('application/json; charset=utf-8');
       return reply.send(Readable.from(jsonOf(listings)) as never); // The schema is of its content.
     },
@@ -79,7 +96,7 @@ function addRuleRoutes(app: Application, { policy, sandboxes }: Services): void 
     { schema: { body: RuleToAdd, response: { 201: Added, ...FAILURES } } },
     async ({ body }, reply) => {
       const added = await policy.add([ruleOf(body)]);
-      const rules = added.map((rule) => listRule(rule, sandboxes));
+      const rules = added.map((rule) => listRule(rule, sandboxes, policy));
       const answer: AddedAnswer = { policy: 'local', rules, generation: policy.generation };
       return reply.code(201).send(answer);
     },

@@ -51,12 +51,14 @@ export const RuleSelector = z.strictObject({
 export const RuleFilter = z.strictObject({
   type: z.enum(['all', 'network', 'http', 'filesystem']).default('network'),
   sandbox: z.string().optional(),
+  include_inactive: z.stringbool().default(false),
 });
 
 export const RuleListingBody = z.object({
   id: z.string(),
   name: z.string(),
   policy_id: z.string(),
+  policy_name: z.string().optional(),
   scope: z.string(),
   applies_to: z.string(),
   sandbox_id: z.string().optional(),
@@ -67,10 +69,25 @@ export const RuleListingBody = z.object({
   paths: z.array(z.string()).readonly().optional().describe('Of an HTTP rule.'),
   origin: z.enum(['local', 'scoped', 'kit', 'org']),
   layer: z.enum(['local', 'kit', 'org']),
-  status: z.literal('active'),
+  status: z.enum(['active', 'inactive']),
+  inactive_reason: z.string().optional(),
   editable: z.boolean(),
+  read_only_reason: z.string().optional(),
   provenance: z.object({ created_via: z.string() }),
   actions: z.array(z.string()).readonly(),
+});
+
+export const InspectQuery = z.strictObject({
+  selector: z.string().describe('Id or name of a rule or a policy; rule:NAME, policy:NAME.'),
+});
+
+export const InspectAnswer = z.object({
+  policy: z.object({ id: z.string(), name: z.string(), source: z.string() }),
+  rules: z.array(
+    RuleListingBody.extend({
+      remove_command: z.string().optional().describe('Absent for what cannot be removed.'),
+    }),
+  ),
 });
 
 export const Added = z.object({
@@ -92,6 +109,15 @@ export const Removed = z.object({
   generation: z.number(),
 });
 
+export const GovernanceBody = z.object({
+  active: z.boolean(),
+  organization: z.string().optional(),
+  organization_unavailable: z.boolean().optional(),
+  last_synced_status: z.string().optional(),
+  last_synced_message: z.string().optional(),
+  last_synced_at: z.string().optional(),
+});
+
 export const CheckBody = z.strictObject({
   type: z.literal('network').default('network'),
   target: z.string().describe('Host, host:port, address or URL; port 443 unless named.'),
@@ -106,7 +132,7 @@ export const CheckAnswer = z.object({
   allowed: z.boolean(),
   context: z.string(),
   deny_kind: z.enum(['explicit', 'implicit']).optional(),
-  governance: z.object({ active: z.boolean() }),
+  governance: GovernanceBody,
   origin: z.string().optional(),
   reason: z.string().optional(),
   resource_type: z.string(),
@@ -218,6 +244,7 @@ export const StatusAnswer = z.object({
 export type AddedAnswer = z.infer<typeof Added>;
 export type AddedManyAnswer = z.infer<typeof AddedMany>;
 export type RemovedAnswer = z.infer<typeof Removed>;
+export type Inspected = z.infer<typeof InspectAnswer>;
 export type CheckResult = z.infer<typeof CheckAnswer>;
 export type SetupStatus = z.infer<typeof SetupAnswer>;
 export type SandboxListing = z.infer<typeof SandboxBody>;

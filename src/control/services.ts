@@ -5,6 +5,7 @@ import type { Listen } from '../workers/messages.ts';
 import type { Authority } from './authority.ts';
 import type { InterceptionFacts } from './check.ts';
 import type { Followers } from './follow.ts';
+import type { GovernanceFacts } from './governance-status.ts';
 import type { DecisionLog } from './log.ts';
 import type { PolicyService } from './policy.ts';
 import type { Sandboxes } from './sandboxes.ts';
@@ -43,6 +44,8 @@ export type Services = {
   /** The daemon's own lane. */
   readonly matcher: Matcher;
   readonly addressGuard: AddressGuard;
+  /** Who governs, and how well its policies are known. */
+  readonly governance: () => GovernanceFacts;
   readonly interception: InterceptionFacts;
   readonly log: DecisionLog;
   readonly followers: Followers;

@@ -2,6 +2,7 @@
 // it returns, its change survives a power cut. It decides nothing: policy.ts and sandboxes.ts do.
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
 import { type HttpMatch, parseHttpMatch } from '../policy/http.ts';
+import { type Governance, SEMANTICS, type Semantics } from '../policy/precedence.ts';
 import { parseResources } from '../policy/resource.ts';
 import type { CreatedVia, Decision, Protocol, Rule, Source } from '../policy/rule.ts';
 import type { Listen } from '../workers/messages.ts';
@@ -16,6 +17,8 @@ export type StoredRule = Rule & {
   readonly name: string;
   readonly createdVia: CreatedVia;
   readonly createdAtMs: number;
+  /** Of an organisation's rule: the policy that it stands in. */
+  readonly policy?: { readonly id: string; readonly name: string };
 };
 
 export type StoredSandbox = {
@@ -31,14 +34,23 @@ export type StoredSandbox = {
   readonly createdAtMs: number;
 };
 
+/** What the policy is beside its rules. */
+export type PolicySettings = {
+  /** The preset that was chosen, null for none. */
+  readonly preset: string | null;
+  /** The organisation that governs, with what was last heard of it. */
+  readonly governance: Governance | null;
+  readonly semantics: Semantics;
+};
+
 /** One change of the policy; applied whole or not at all. */
 export type StoreChange = {
   /** Ids of rules that go. */
   readonly remove: readonly string[];
   /** Rules that come, or come back changed under the id and position of a removed one. */
   readonly add: readonly StoredRule[];
-  /** The preset that was chosen, null for none; absent: as it was. */
-  readonly preset?: string | null;
+  /** Absent: as they were. */
+  readonly settings?: PolicySettings;
 };
 
 type Row = Record<string, SQLOutputValue>;
@@ -90,22 +102,27 @@ export class Store {
     return Number(row?.last ?? 0) + 1;
   }
 
-  preset(): string | null {
-    const row = this.#database.prepare("SELECT value FROM settings WHERE key = 'preset'").get();
-    return row === undefined ? null : String(row.value);
+  policySettings(): PolicySettings {
+    return {
+      preset: this.#get('preset'),
+      governance: this.#json('governance') as Governance | null,
+      semantics: { ...SEMANTICS, ...(this.#json('semantics') as Semantics | null) },
+    };
   }
 
   change(change: StoreChange): void {
-    const { remove, add, preset } = change;
+    const { remove, add, settings } = change;
     inTransaction(this.#database, () => {
       const drop = this.#database.prepare('DELETE FROM rules WHERE id = ?');
       for (const id of remove) drop.run(id);
       const insert = this.#database.prepare(
-        'INSERT INTO rules VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+        'INSERT INTO rules VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
       );
       for (const rule of add) insert.run(...columnsOf(rule));
-      if (preset === null) this.#database.exec("DELETE FROM settings WHERE key = 'preset'");
-      else if (preset !== undefined) this.#set('preset', preset);
+      if (settings === undefined) return;
+      this.#set('preset', settings.preset);
+      this.#set('governance', settings.governance && JSON.stringify(settings.governance));
+      this.#set('semantics', JSON.stringify(settings.semantics));
     });
   }
 
@@ -129,7 +146,27 @@ export class Store {
       .run(tokenSha256, name);
   }
 
-  #set(key: string, value: string): void {
+  #get(key: string): string | null {
+    const row = this.#database.prepare('SELECT value FROM settings WHERE key = ?').get(key);
+    return row === undefined ? null : String(row.value);
+  }
+
+  /** @throws SALLYPORT_STORE_CORRUPT: without it, more might be granted than the user asked for. */
+  #json(key: string): unknown {
+    const text = this.#get(key);
+    try {
+      return text === null ? null : JSON.parse(text);
+    } catch (error) {
+      throw corrupt(this.#path, `the setting ${key} cannot be read`, error);
+    }
+  }
+
+  /** @param value  null removes it */
+  #set(key: string, value: string | null): void {
+    if (value === null) {
+      this.#database.prepare('DELETE FROM settings WHERE key = ?').run(key);
+      return;
+    }
     this.#database
       .prepare(
         'INSERT INTO settings VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value',
@@ -151,6 +188,7 @@ export class Store {
         createdVia: String(row.created_via) as CreatedVia,
         createdAtMs: Number(row.created_at_ms),
         ...(typeof row.http === 'string' && { http: httpOf(row.http) }),
+        ...(typeof row.policy === 'string' && { policy: JSON.parse(row.policy) }),
       };
     } catch (error) {
       throw corrupt(this.#path, `rule ${String(row.id)} cannot be read`, error);
@@ -171,8 +209,13 @@ function columnsOf(rule: StoredRule): (string | number | null)[] {
     rule.resources.map(({ text }) => text).join(','),
     rule.createdVia,
     rule.createdAtMs,
-    rule.http === undefined ? null : JSON.stringify(rule.http),
+    jsonOf(rule.http),
+    jsonOf(rule.policy),
   ];
+}
+
+function jsonOf(value: object | undefined): string | null {
+  return value === undefined ? null : JSON.stringify(value);
 }
 
 /** @throws SALLYPORT_POLICY_INVALID for what was not written by us */

@@ -168,6 +168,8 @@ export type ProxySettings = {
   readonly deny: 'inside' | 'connect';
   /** Never intercepted, whatever is bound to it: the client pins a certificate, or shows one. */
   readonly isBypassed: (host: Host | Address, port: number) => boolean;
+  /** For people whom an organisation's policy refuses; null: nothing to say. */
+  readonly supportMessage: string | null;
   /** Whether this address and port is the proxy's own or the control API's. */
   readonly isOwn: (address: Address, port: number) => boolean;
 };

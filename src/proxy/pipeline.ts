@@ -261,17 +261,22 @@ function fail(received: Received, entry: Entry, error: unknown, services: Servic
   if (known.code === 'SALLYPORT_NOT_AN_ORIGIN' && welcome(reply, head)) return;
   entry.draft.code = known.code;
   entry.draft.reason ??= known.message;
-  if (!isTunnel) answer(received, known, entry);
+  if (!isTunnel) answer(received, known, entry, services.current.settings);
 }
 
-function answer({ reply, client, head }: Received, error: SallyportError, entry: Entry): void {
+function answer(
+  { reply, client, head }: Received,
+  error: SallyportError,
+  entry: Entry,
+  { supportMessage }: ProxySettings,
+): void {
   if (reply.started) {
     reply.cut();
     return;
   }
   if (head.method === 'CONNECT' || !client.contentDone) reply.closes = true;
   if (error.code === 'SALLYPORT_NOT_AN_ORIGIN') explain(reply, error);
-  else refuse(reply, error, entry.draft, fieldOf(head.fields, 'accept'));
+  else refuse(reply, error, entry.draft, fieldOf(head.fields, 'accept'), supportMessage);
 }
 
 function finish({ reply, client }: Received, entry: Entry, passage: Passage): void {

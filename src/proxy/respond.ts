@@ -34,25 +34,37 @@ export function isPolicyRefusal(code: Code): boolean {
 /**
  * Answers a failed exchange.
  *
- * @param accept  the client's Accept field, or null: JSON is sent to those who prefer it.
+ * @param accept          the client's Accept field, or null: JSON is sent to those who prefer it.
+ * @param supportMessage  of the organisation that governs; null: none does.
  */
 export function refuse(
   reply: Answer,
   error: SallyportError,
   facts: Facts,
   accept: string | null,
+  supportMessage: string | null = null,
 ): void {
+  const told = toldOf(error, facts, supportMessage);
   const json = accept !== null && prefersJson(accept);
-  const content = Buffer.from(json ? problem(error, facts) : text(error, facts));
+  const content = Buffer.from(json ? problem(error, told) : text(error, told));
   const type = json ? 'application/problem+json' : 'text/plain; charset=utf-8';
   reply.start(
     error.status,
     STATUS_CODES[error.status] ?? '',
-    `Content-Type: ${type}\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n${codeFields(error, facts)}`,
+    `Content-Type: ${type}\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n${codeFields(error, told)}`,
     content.length,
   );
   reply.data(content);
   reply.end('');
+}
+
+/** What the client may know: of an organisation's rules nothing but whom to ask. */
+type Told = Facts & { readonly support: string | null };
+
+function toldOf(error: SallyportError, facts: Facts, supportMessage: string | null): Told {
+  const isTheirs = facts.source === 'remote' || facts.source === null;
+  const support = isPolicyRefusal(error.code) && isTheirs ? supportMessage : null;
+  return facts.source === 'remote' ? { ...facts, rule: null, support } : { ...facts, support };
 }
 
 function codeFields(error: SallyportError, facts: Facts): string {
@@ -68,12 +80,16 @@ function codeFields(error: SallyportError, facts: Facts): string {
 }
 
 /** First words and detail line are what agents and their hooks look for; keep them. */
-function text(error: SallyportError, facts: Facts): string {
+function text(error: SallyportError, facts: Told): string {
   if (!isPolicyRefusal(error.code)) {
     return `Sallyport: ${error.message}\n  code: ${error.code}\n  hint: ${error.hint}\n`;
   }
-  const lines = [`Blocked by network policy: domain ${formatHostPort(facts.host, facts.port)}`];
-  if (error.code === 'SALLYPORT_ADDRESS_FORBIDDEN') {
+  const place = `domain ${formatHostPort(facts.host, facts.port)}`;
+  const lines = [`Blocked by network policy: ${place}`];
+  if (facts.source === 'remote') {
+    lines[0] = `Blocked by org policy: ${place}`;
+    lines.push(`  origin: ${ORIGINS.remote}`);
+  } else if (error.code === 'SALLYPORT_ADDRESS_FORBIDDEN') {
     lines.push(`  detail: ${error.message}`);
   } else if (facts.rule === null) {
     lines.push('  detail: no matching allow rule — blocked by default deny policy');
@@ -82,16 +98,19 @@ function text(error: SallyportError, facts: Facts): string {
     lines.push(`  origin: ${ORIGINS[facts.source ?? 'local']}`);
     lines.push(`  detail: ${facts.reason ?? 'Denied by local rule'}`);
   }
+  if (facts.support !== null) lines.push(`  support: ${facts.support}`);
   return `${lines.join('\n')}\n`;
 }
 
-function problem(error: SallyportError, facts: Facts): string {
+const THEIRS = 'the policy of the organization does not allow it';
+
+function problem(error: SallyportError, facts: Told): string {
   const refusal = isPolicyRefusal(error.code);
   return JSON.stringify({
     type: `urn:sallyport:error:${error.code}`,
     title: refusal ? 'Blocked by network policy' : STATUS_CODES[error.status],
     status: error.status,
-    detail: error.message,
+    detail: refusal && facts.source === 'remote' ? THEIRS : error.message,
     code: error.code,
     hint: error.hint,
     host: facts.host,
@@ -100,6 +119,7 @@ function problem(error: SallyportError, facts: Facts): string {
       rule: facts.rule,
       origin: facts.source === null ? null : ORIGINS[facts.source],
       deny_kind: facts.deny_kind,
+      ...(facts.support !== null && { support: facts.support }),
     }),
   });
 }

@@ -44,6 +44,8 @@ export type ServeSettings = {
   readonly deny: 'inside' | 'connect';
   /** Resources that are never intercepted. */
   readonly bypass: readonly string[];
+  /** Ends the refusals of an organisation's policy; null: none governs, or has nothing to say. */
+  readonly supportMessage: string | null;
   /** PEM of authorities that destinations may have beside the system's. */
   readonly upstreamAuthorities: readonly string[];
   /** What the leaves of intercepted hosts are signed with. */

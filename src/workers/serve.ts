@@ -246,7 +246,7 @@ function isSameTls(one: ServeSettings, other: ServeSettings): boolean {
 
 function settingsOf(settings: ServeSettings): ProxySettings {
   const own = new Set(settings.ownAddresses);
-  const { addressGuard, via, forwardedFor, deny } = settings;
+  const { addressGuard, via, forwardedFor, deny, supportMessage } = settings;
   const isOwn = (address: Address, port: number): boolean => {
     if (own.has(`${address}:${port}`)) return true;
     // A listener on every address is on all of 127.0.0.0/8, which no interface lists.
@@ -254,7 +254,7 @@ function settingsOf(settings: ServeSettings): ProxySettings {
     return everywhere && classify(address) === 'loopback';
   };
   const isBypassed = matcherOf(settings.bypass);
-  return { addressGuard, via, forwardedFor, deny, isOwn, isBypassed };
+  return { addressGuard, via, forwardedFor, deny, supportMessage, isOwn, isBypassed };
 }
 
 /** Whether a host is among these resources, in the grammar of rules. */

@@ -157,7 +157,7 @@ t.test('words that do not exist: what is meant is said, and where to read on', a
     [['polcy'], 1, "ERROR: unknown command 'polcy'", 'Did you mean policy?', '(see sbx --help)'],
     [['policy', 'alow'], 1, 'Did you mean allow?', '(see sbx policy --help)'],
     [['policy', 'ls', '--jsn'], 1, 'Did you mean --json?', '(see sbx policy ls --help)'],
-    [['policy', 'ls', '--layout', 'x'], 1, 'Allowed choices are provenance, origin.'],
+    [['policy', 'ls', '--layout', 'x'], 1, 'are provenance, origin, overview, wide.'],
     [['policy', 'check', 'network'], 2, "missing required argument 'target'"],
     [['policy', 'check', 'network', 'a b'], 2, '"a b"', 'Name a host, host:port'],
     [['policy', 'allow', 'network', 'check', 'a'], 1, 'sandbox "check" not found'],

@@ -1,4 +1,5 @@
-// HTTP rules from the command line to the listing and the check.
+// HTTP rules from the command line to the listing and the check; src/control/rule-input.ts says what
+// one must be.
 import t from 'tap';
 import type { CheckResult } from '../../src/control/schemas.ts';
 import { say } from '../cli/session.ts';

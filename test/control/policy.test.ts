@@ -114,12 +114,17 @@ t.test('without a preset no rule is taken, and reset goes back there', async (t)
   await policy.initialize('balanced');
   t.equal(policy.rules.length, 6);
   t.equal(ask('github.com'), 'allow default-code-and-containers');
+  await t.rejects(policy.remove({ id: 'default-code-and-containers' }), {
+    code: 'SALLYPORT_CONFLICT',
+    message: /belongs to the default policy/,
+  });
+  await policy.setSemantics({ defaults: 'removable' });
   await policy.remove({ id: 'default-code-and-containers' });
   t.equal(ask('github.com'), 'deny', 'rules of a preset can be removed');
   await policy.add([{ decision: 'allow', resources: ['a.test'], sandbox: 'box' }]);
   await policy.reset();
   t.strictSame(store.rules(), []);
-  t.equal(store.preset(), null);
+  t.equal(store.policySettings().preset, null);
   t.equal(ask('a.test', 1), 'deny');
   await policy.initialize('allow-all');
   t.equal(ask('a.test'), 'allow default-allow-all');

@@ -84,6 +84,8 @@ t.test('the daemon tells about itself', async (t) => {
     '/daemon/stop',
     '/network/log',
     '/network/log/stream',
+    '/policy/governance',
+    '/policy/inspect',
     '/policy/network/check',
     '/policy/network/profiles',
     '/policy/network/rules',

@@ -4,8 +4,9 @@ import { openSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import t from 'tap';
-import { Store, type StoredRule } from '../../src/control/store.ts';
+import { type PolicySettings, Store, type StoredRule } from '../../src/control/store.ts';
 import { parseHttpMatch } from '../../src/policy/http.ts';
+import { SEMANTICS } from '../../src/policy/precedence.ts';
 import { parseResources } from '../../src/policy/resource.ts';
 import { temporaryFolder } from '../helpers/control.ts';
 
@@ -26,6 +27,10 @@ function ruleOf(position: number, facts: Partial<StoredRule> = {}): StoredRule {
   };
 }
 
+function settingsOf(preset: string | null): PolicySettings {
+  return { preset, governance: null, semantics: SEMANTICS };
+}
+
 t.test('rules come back as they went in, in order', async (t) => {
   const path = join(temporaryFolder(t), 'policy.db');
   const store = Store.open(path);
@@ -35,12 +40,12 @@ t.test('rules come back as they went in, in order', async (t) => {
     ruleOf(2, { decision: 'deny', protocols: ['tcp', 'udp'], scope: 7 }),
     ruleOf(3, { http }),
   ];
-  store.change({ remove: [], add: rules, preset: 'balanced' });
+  store.change({ remove: [], add: rules, settings: settingsOf('balanced') });
   store.close();
   const again = Store.open(path);
   t.teardown(() => again.close());
   t.strictSame(again.rules(), rules);
-  t.equal(again.preset(), 'balanced');
+  t.equal(again.policySettings().preset, 'balanced');
   t.equal(again.nextPosition(), 4);
   t.equal(statSync(path).mode & 0o777, 0o600);
 });
@@ -49,11 +54,11 @@ t.test('a change is whole or not at all', async (t) => {
   const store = Store.open(join(temporaryFolder(t), 'policy.db'));
   t.teardown(() => store.close());
   const [first, second] = [ruleOf(1), ruleOf(2)];
-  store.change({ remove: [], add: [first], preset: 'deny-all' });
+  store.change({ remove: [], add: [first], settings: settingsOf('deny-all') });
   const twice = { ...second, id: first.id, position: 3 };
-  t.throws(() => store.change({ remove: [], add: [second, twice], preset: null }));
+  t.throws(() => store.change({ remove: [], add: [second, twice], settings: settingsOf(null) }));
   t.strictSame(store.rules(), [first]);
-  t.equal(store.preset(), 'deny-all');
+  t.equal(store.policySettings().preset, 'deny-all');
 });
 
 t.test('a removed rule can come back in its place, and no position is used twice', async (t) => {

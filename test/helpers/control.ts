@@ -65,6 +65,8 @@ export function outcomeOf(facts: Partial<Outcome> = {}): Outcome {
 }
 
 export type World = {
+  /** To start it again with. */
+  readonly env: Env;
   readonly paths: Paths;
   readonly instance: Instance;
   readonly client: ControlClient;
@@ -73,8 +75,12 @@ export type World = {
 };
 
 /** An instance in this process: one worker, any port, everything denied unless said otherwise. */
-export async function startWorld(t: Test, options: Partial<InstanceOptions> = {}): Promise<World> {
-  const paths = resolvePaths(temporaryEnv(t));
+export async function startWorld(
+  t: Test,
+  options: Partial<InstanceOptions> = {},
+  env: Env = temporaryEnv(t),
+): Promise<World> {
+  const paths = resolvePaths(env);
   createFolders(paths);
   const stop = Promise.withResolvers<number | null>();
   const instance = await startInstance(
@@ -108,7 +114,7 @@ export async function startWorld(t: Test, options: Partial<InstanceOptions> = {}
     await client.close();
     await instance.stop(0);
   });
-  return { paths, instance, client, stopAsked: stop.promise };
+  return { env, paths, instance, client, stopAsked: stop.promise };
 }
 
 /** Starts a whole daemon in a process of its own. @throws what kept it from starting */

@@ -87,6 +87,7 @@ export async function startProxy(options: Options = {}): Promise<TestProxy> {
     forwardedFor: false,
     isOwn: () => false,
     deny: 'connect',
+    supportMessage: null,
     isBypassed: () => false,
     ...options.settings,
   };

@@ -5,10 +5,11 @@ import type { ServeSettings } from '../../src/workers/messages.ts';
 
 export const TLS_SETTINGS: Pick<
   ServeSettings,
-  'deny' | 'bypass' | 'upstreamAuthorities' | 'authority' | 'ticketKeys'
+  'deny' | 'bypass' | 'supportMessage' | 'upstreamAuthorities' | 'authority' | 'ticketKeys'
 > = {
   deny: 'connect',
   bypass: [],
+  supportMessage: null,
   upstreamAuthorities: [],
   authority: createAuthority({ name: 'Test Authority', nowMs: Date.now() }),
   ticketKeys: randomBytes(48),

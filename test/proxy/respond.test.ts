@@ -1,5 +1,10 @@
 // The exact words of refusals and of the page in src/proxy/welcome.ts: agents and hooks look for them.
+
 import tap, { type Test } from 'tap';
+import { SallyportError } from '../../src/base/errors.ts';
+import type { Address } from '../../src/policy/address.ts';
+import type { Answer as Answering } from '../../src/proxy/exchange.ts';
+import { refuse } from '../../src/proxy/respond.ts';
 import { startProxy, type TestProxy } from '../helpers/proxy.ts';
 import { connectTo, outcomeAt, say, tcpOrigin } from '../helpers/wire.ts';
 
@@ -183,4 +188,52 @@ tap.test('the proxy opened as a site', async (t) => {
   );
   t.match(other.content, /export http_proxy/);
   t.match(await outcomeAt(other.proxy, 0), { status: 400, code: 'SALLYPORT_NOT_AN_ORIGIN' });
+});
+
+tap.test('an organisation tells nothing of its rules but whom to ask', async (t) => {
+  const facts = {
+    host: '10.0.0.1' as Address,
+    port: 443,
+    rule: 'rule_secret-name',
+    source: 'remote',
+    deny_kind: 'explicit',
+    reason: 'Denied by organization policy',
+    verdict: 'deny',
+  } as const;
+  const error = new SallyportError(
+    'SALLYPORT_ADDRESS_FORBIDDEN',
+    'rule rule_secret-name denies it',
+  );
+  for (const accept of ['application/json', null]) {
+    let said = '';
+    const answer = {
+      start: (_: number, __: string, fields: string) => {
+        said += fields;
+      },
+      data: (chunk: Buffer) => {
+        said += chunk;
+        return true;
+      },
+      end: () => true,
+    };
+    refuse(answer as unknown as Answering, error, facts, accept, 'Ask #help-network');
+    t.notMatch(said, 'secret-name');
+    t.match(said, 'Ask #help-network');
+    t.match(said, 'corporate policy');
+    if (accept === null) {
+      t.match(said, 'Blocked by org policy: domain 10.0.0.1:443\n  origin: corporate policy\n');
+    }
+  }
+  let local = '';
+  const answer = {
+    start: () => {},
+    data: (chunk: Buffer) => {
+      local += chunk;
+    },
+    end: () => true,
+  };
+  const own = { ...facts, source: 'local' } as const;
+  const denied = new SallyportError('SALLYPORT_DENIED', 'no');
+  refuse(answer as unknown as Answering, denied, own, null, 'Ask #help-network');
+  t.notMatch(local, 'Ask', 'a local rule is no business of theirs');
 });

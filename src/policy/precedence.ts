@@ -1,0 +1,60 @@
+// Which rules count. While an organisation governs, its rules decide; local rules and those of kits
+// count only where it leaves a type of rule to them. Inside what counts, deny wins.
+import type { Decision, Source } from './rule.ts';
+
+/** What an organisation may leave to local policy. HTTP rules are network rules. */
+export type RuleType = 'network' | 'filesystem';
+
+/** The organisation that governs, and whether its word can be had. */
+export type Governance = {
+  readonly organization: string;
+  /** Types of rules that local policy and kits may decide beside it. */
+  readonly delegates: readonly RuleType[];
+  /** false: its rules are too old to grant anything; its denies stand. */
+  readonly available: boolean;
+  /** Added to its refusals, for people: whom to ask. */
+  readonly supportMessage: string | null;
+};
+
+/** How rules are taken where the versions of sbx differ. */
+export type Semantics = {
+  /** Under an organisation: whether local and kit denies count, as in the newest version, or not. */
+  readonly localDenies: 'inactive' | 'active';
+  /** An allow and a deny for the same resource in one scope: both are kept, or the later is refused. */
+  readonly conflicts: 'store' | 'refuse';
+  /** Whether rules of a preset can be removed. */
+  readonly defaults: 'fixed' | 'removable';
+};
+
+export const SEMANTICS: Semantics = {
+  localDenies: 'inactive',
+  conflicts: 'store',
+  defaults: 'fixed',
+};
+
+const OVERRULED =
+  'corporate policy takes precedence and does not delegate this rule type to local policy.';
+const UNAVAILABLE = 'the policy of the organization cannot be had, so nothing is granted.';
+
+/** @returns why a rule does not count at present, or null when it does. */
+export function inactiveReason(
+  { source, decision }: { readonly source: Source; readonly decision: Decision },
+  type: RuleType,
+  governance: Governance | null,
+  { localDenies }: Pick<Semantics, 'localDenies'>,
+): string | null {
+  if (governance === null) return null;
+  if (decision === 'allow' && !governance.available) return UNAVAILABLE;
+  if (source === 'remote' || governance.delegates.includes(type)) return null;
+  return decision === 'deny' && localDenies === 'active' ? null : OVERRULED;
+}
+
+/** The network rules that count, in their order. */
+export function inForce<R extends { readonly source: Source; readonly decision: Decision }>(
+  rules: readonly R[],
+  governance: Governance | null,
+  semantics: Pick<Semantics, 'localDenies'>,
+): readonly R[] {
+  if (governance === null) return rules;
+  return rules.filter((rule) => inactiveReason(rule, 'network', governance, semantics) === null);
+}
