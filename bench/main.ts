@@ -1,4 +1,4 @@
-// `npm run bench [-- --smoke] [-- proxies|matcher|publish|change|tunnels ...] [-- --seconds N]`: runs
+// `npm run bench [-- --smoke] [-- proxies|matcher|publish|change|tls|tunnels ...] [-- --seconds N]`: runs
 // the benches named, or all. Each `NAME.bench.ts` answers one question and is a program of its own.
 
 import { once } from 'node:events';

@@ -16,6 +16,22 @@ export type Peer = {
   readonly start: (folder: string, origin: Ports) => Promise<Running>;
 };
 
+/** The origin that is intercepted: at localhost, under an authority that the peer is told to trust. */
+export type TlsOrigin = {
+  readonly port: number;
+  /** PEM. */
+  readonly authorityFile: string;
+};
+
+/** A proxy that ends TLS and speaks TLS to the origin. */
+export type TlsPeer = {
+  readonly name: string;
+  /** Whether it speaks HTTP/2 to clients. */
+  readonly http2: boolean;
+  readonly missing: () => string | null;
+  readonly start: (folder: string, origin: TlsOrigin) => Promise<Running>;
+};
+
 /** A port that was free a moment ago, for peers that cannot choose one themselves. */
 export async function freePort(): Promise<number> {
   const { promise, resolve } = Promise.withResolvers<void>();

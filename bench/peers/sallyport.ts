@@ -3,7 +3,8 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { accepting, start, stop } from '../process.ts';
-import { freePort, type Peer, type Running } from './peer.ts';
+import { PLACEHOLDER, SECRET } from '../tls-credential.ts';
+import { freePort, type Peer, type Running, type TlsPeer } from './peer.ts';
 
 const LAUNCHER = join(import.meta.dirname, '../../bin/sallyport.js');
 
@@ -18,6 +19,7 @@ export async function startSallyport(
   folder: string,
   allowed: string,
   workers = 1,
+  more: readonly string[] = [],
 ): Promise<Daemon> {
   mkdirSync(folder, { recursive: true });
   const env = {
@@ -35,6 +37,7 @@ export async function startSallyport(
     'bench',
     '--workers',
     String(workers),
+    ...more,
   ];
   const child = start(
     process.execPath,
@@ -57,4 +60,19 @@ export const sallyport: Peer = {
   missing: () => null,
   start: (folder, { small, bulk }) =>
     startSallyport(join(folder, 'sallyport'), `127.0.0.1:${small},127.0.0.1:${bulk}`),
+};
+
+/** With a credential bound to the origin, since that is what makes it intercept. */
+export const sallyportTls: TlsPeer = {
+  name: 'sallyport',
+  http2: true,
+  missing: () => null,
+  start: async (folder, { port, authorityFile }) => {
+    const trust = ['--upstream-ca', authorityFile];
+    const daemon = await startSallyport(join(folder, 'tls'), `localhost:${port}`, 1, trust);
+    const words = ['--host', `localhost:${port}`, '--env', 'BENCH_TOKEN'];
+    const command = ['secret', 'set-custom', ...words, '--placeholder', PLACEHOLDER];
+    execFileSync(process.execPath, [LAUNCHER, ...command], { env: daemon.env, input: SECRET });
+    return daemon;
+  },
 };
