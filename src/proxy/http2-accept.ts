@@ -101,14 +101,14 @@ export class Http2Connection implements Held {
     } catch (error) {
       const reply = new Http2Reply(stream, 'GET', null);
       await this.#serve.malformed(client, reply, error as SallyportError);
-      reply.finish();
+      if (!ended) reply.finish();
       return;
     }
     const content = ended || head.upgrade !== null ? null : client.stream();
     const reply = new Http2Reply(stream, head.method, head.webSocketKey);
     await this.#serve.request({ client, head, content, reply });
     client.onGone = null;
-    if (head.upgrade === null) reply.finish();
+    if (content !== null) reply.finish();
   }
 }
 

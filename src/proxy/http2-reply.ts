@@ -9,6 +9,9 @@ const { NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants;
 /** RFC 6455 section 1.3. */
 const WEBSOCKET_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
+/** Two suffice, unless the client has closed its window; then it will not see the end either way. */
+const TURNS_TO_END_MAX = 8;
+
 export class Http2Reply implements Answer {
   readonly #stream: ServerHttp2Stream;
   readonly #method: string;
@@ -103,8 +106,18 @@ export class Http2Reply implements Answer {
   /** The exchange is over; a client that still sends content is told that nobody reads it. */
   finish(): void {
     if (this.#stream.destroyed || this.#stream.readableEnded) return;
-    if (this.#stream.writableFinished) this.#stream.close(NGHTTP2_NO_ERROR);
-    else this.#stream.once('finish', () => this.#stream.close(NGHTTP2_NO_ERROR));
+    if (this.#stream.writableFinished) this.#reset(TURNS_TO_END_MAX);
+    else this.#stream.once('finish', () => this.#reset(TURNS_TO_END_MAX));
+  }
+
+  /**
+   * Not before the answer's end is on its way (RFC 9113 section 8.1), which is some turns behind
+   * 'finish': a reset overtakes it, and the client takes the answer for cut, or misses its trailers.
+   */
+  #reset(turns: number): void {
+    if (this.#stream.destroyed || this.#stream.readableEnded) return;
+    if (this.#stream.state.localClose === 1 || turns === 0) this.#stream.close(NGHTTP2_NO_ERROR);
+    else setImmediate(() => this.#reset(turns - 1));
   }
 }
 

@@ -3,7 +3,7 @@
 // src/proxy/http2-origin.ts on the other.
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { createSecureServer, type ServerHttp2Stream } from 'node:http2';
+import { constants, createSecureServer, type ServerHttp2Stream } from 'node:http2';
 import { createServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import tap, { type Test } from 'tap';
@@ -275,4 +275,27 @@ tap.test('an answer before the content is read', async (t) => {
   stream.resume();
   await within('the end', once(stream, 'close'));
   t.equal((await outcomeAt(proxy, 0)).status, 413);
+});
+
+tap.test('trailers arrive, whether there was content and whether it was read', async (t) => {
+  const origin = createSecureServer({ key, cert });
+  origin.on('sessionError', () => {});
+  origin.on('stream', (stream) => {
+    stream.respond({ ':status': 200 }, { waitForTrailers: true });
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'x-sum': 'whole' }));
+    stream.on('error', () => {});
+    stream.end('early');
+  });
+  const port = await listening(t, origin);
+  const proxy = await interceptor(t, [port]);
+  const session = await http2Inside(t, proxy, port);
+  const got = await ask(session, { ':path': '/' });
+  t.match(got, { content: 'early', trailers: { 'x-sum': 'whole' } }, 'none was sent');
+  const upload = session.request({ ':path': '/', ':method': 'POST' });
+  upload.on('error', () => {});
+  upload.resume().write('so far');
+  const [trailers] = await within('the trailers', once(upload, 'trailers'));
+  t.equal(trailers['x-sum'], 'whole', 'it was answered before its end');
+  await within('the end', once(upload, 'close'));
+  t.equal(upload.rstCode, constants.NGHTTP2_NO_ERROR);
 });
