@@ -28,6 +28,15 @@ export const SECRET_DEMAND_MS = 5_000; // A worker asks the daemon again, which 
 export const SECRET_ON_DEMAND_MS = 30_000; // How long a value fetched on demand serves the next ones.
 export const SECRET_RETRY_MS = 60_000; // After a command has failed.
 
+// OAuth towards token endpoints.
+export const OAUTH_TIMEOUT_MS = 15_000; // From the name's look-up to the last byte; as for connecting to a destination.
+export const OAUTH_ANSWER_BYTES_MAX = 65_536; // Tokens with their claims take a few KiB.
+export const OAUTH_EARLY_MS = 60_000; // An access token is renewed so long before it ends: clocks differ, requests take time.
+export const OAUTH_LIFE_MS = 600_000; // Of an access token whose end is not told (RFC 6749 section 5.1 leaves it open).
+export const OAUTH_LIFE_MS_MAX = 86_400_000; // Renewed once a day at least, whatever is told.
+export const OAUTH_RETRY_MS = 5_000; // A token endpoint that failed is left alone for so long.
+export const OAUTH_SCOPE_BYTES_MAX = 4_096; // Real ones list dozens of URLs at most.
+
 // Workers.
 export const WORKERS_MAX = 63; // One lane each, and one for the daemon.
 export const CONFIGURE_WAIT_MS_MAX = 10_000; // New listeners open in milliseconds; a worker that takes so long hangs.

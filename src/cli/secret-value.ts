@@ -26,6 +26,13 @@ export type ValueBody = {
   readonly verify?: boolean;
 };
 
+const POLICIES = ['if-sentinel-or-absent', 'if-sentinel', 'always'];
+
+export function policyOption(): Option {
+  const option = new Option('--policy <when>', 'when it is added to a request; default: the first');
+  return option.choices(POLICIES);
+}
+
 /** Adds the options that all secrets have in common. */
 export function withValue(command: Command): Command {
   return command

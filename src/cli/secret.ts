@@ -1,17 +1,24 @@
 // `secret set` and `secret set-custom`: gives the daemon a credential to put into requests, so that
 // no sandbox holds it. A value is read and sent, and printed by nothing here.
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { SallyportError } from '../base/errors.ts';
-import type { ControlClient } from '../control/client.ts';
 import type { CustomSetAnswer, SecretSetAnswer } from '../control/schemas-secret.ts';
 import { SERVICES } from '../credentials/services.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
-import { askChoice, askConfirmation } from './prompt.ts';
+import { askChoice } from './prompt.ts';
 import { addImportCommand } from './secret-import.ts';
 import { addListCommand } from './secret-ls.ts';
+import { addOAuthCommand } from './secret-oauth.ts';
+import { sayStored, store } from './secret-put.ts';
 import { addRemoveCommand } from './secret-rm.ts';
-import { type ScopeOptions, sayApplied, scopeOf, withScope } from './secret-scope.ts';
-import { checkSource, readValue, type ValueOptions, withValue } from './secret-value.ts';
+import { type ScopeOptions, scopeOf, withScope } from './secret-scope.ts';
+import {
+  checkSource,
+  policyOption,
+  readValue,
+  type ValueOptions,
+  withValue,
+} from './secret-value.ts';
 import { eachOf, placeList } from './values.ts';
 
 type Common = ScopeOptions & ValueOptions & { readonly force?: boolean; readonly json?: boolean };
@@ -33,8 +40,6 @@ type CustomOptions = Common & {
   readonly scrub?: string;
 };
 
-const POLICIES = ['if-sentinel-or-absent', 'if-sentinel', 'always'];
-
 export function addSecretCommands(program: Command, context: Context): void {
   const secret = program
     .command('secret')
@@ -42,11 +47,7 @@ export function addSecretCommands(program: Command, context: Context): void {
   withScope(withValue(secret.command('set')))
     .description('store the credential of a service or a registry; typed unseen, or piped in')
     .argument('[service...]', Object.keys(SERVICES).join(', '))
-    .addOption(
-      new Option('--policy <when>', 'when it is added to a request; default: the first').choices(
-        POLICIES,
-      ),
-    )
+    .addOption(policyOption())
     .option('--allow-plaintext', 'over plain HTTP, too')
     .addOption(scrubOption())
     .option('--registry <host>', 'the credential of a container registry; for the host alone')
@@ -70,6 +71,7 @@ export function addSecretCommands(program: Command, context: Context): void {
     .option('-f, --force', 'replace one that is there, without a question')
     .option('--json', 'print JSON')
     .action((options: CustomOptions) => setCustom(context, options));
+  addOAuthCommand(secret, context);
   addListCommand(secret, context);
   addRemoveCommand(secret, context);
   addImportCommand(secret, context);
@@ -139,40 +141,6 @@ async function setCustom(context: Context, options: CustomOptions): Promise<void
     const own = answer.secret.placeholder.includes('{rand}') ? ', with a {rand} of its own' : '';
     context.out(`${who} holds ${env}=${answer.secret.placeholder} in its place${own}\n`);
   });
-}
-
-type Answer = {
-  readonly secret: { readonly scope: string };
-  readonly replaced: boolean;
-  readonly applied: number;
-};
-
-function sayStored(context: Context, answer: Answer, what: string): void {
-  const done = answer.replaced ? 'replaced' : 'stored';
-  context.out(`Secret ${done}: ${what}, scope "${answer.secret.scope}"\n`);
-  sayApplied(context, answer.applied);
-}
-
-/** Asks before one is replaced; a script must say --force. @returns null when the person said no */
-async function store<T>(
-  context: Context,
-  client: ControlClient,
-  path: string,
-  body: object,
-  { force }: { readonly force?: boolean },
-): Promise<T | null> {
-  try {
-    return await client.post<T>(path, force ? { ...body, replace: true } : body);
-  } catch (error) {
-    const there = error instanceof SallyportError && error.code === 'SALLYPORT_CONFLICT';
-    if (!there || context.terminal === null) throw error;
-  }
-  if (await askConfirmation('There is one already. Replace it?', context.terminal)) {
-    return client.post<T>(path, { ...body, replace: true });
-  }
-  context.err('Cancelled\n');
-  context.exitWith(1);
-  return null;
 }
 
 /** @throws SALLYPORT_USAGE when nobody can be asked */

@@ -1,6 +1,8 @@
 // What the workers are told beside the sandboxes: put together anew at each change, from the options
 // of the start and from what can be changed while running.
+import type { SecureContext } from 'node:tls';
 import { SallyportError } from '../base/errors.ts';
+import { Trust } from '../proxy/secure.ts';
 import type { Listen, SandboxRecord, ServeSettings } from '../workers/messages.ts';
 import type { Authority } from './authority.ts';
 import { machineAddresses, ownAddresses } from './own-addresses.ts';
@@ -34,6 +36,7 @@ export class Configuration {
   readonly #options: ProxyOptions;
   readonly #reusePort: boolean;
   readonly #api: Listen | null;
+  #trust: Trust | null = null;
   #listen: Listen & { kind: 'tcp' };
   logLevels: LogLevels;
   /** Of the organisation that governs; its refusals end with it. */
@@ -62,6 +65,12 @@ export class Configuration {
   get apiToken(): string {
     return this.#options.api?.token ?? '';
   }
+
+  /** What destinations may be certified by; made when it is first needed. */
+  readonly trusted = (): SecureContext => {
+    this.#trust ??= new Trust(this.#options.upstreamAuthorities);
+    return this.#trust.context;
+  };
 
   /** Without SO_REUSEPORT only one worker can listen. */
   get workers(): number {

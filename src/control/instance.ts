@@ -187,6 +187,7 @@ async function govern(
     vault,
     clock,
     scopes: sandboxes,
+    trusted: configuration.trusted,
     onChange: configure,
     report: (message, facts) => logger.warn(facts, message),
   });

@@ -48,6 +48,7 @@ export const STORE_MIGRATIONS: readonly string[] = [
   "ALTER TABLE secrets ADD COLUMN scrub TEXT NOT NULL DEFAULT 'off'",
   // JSON: what an HTTP rule asks of requests; the policy that an organisation's rule stands in.
   'ALTER TABLE rules ADD COLUMN http TEXT; ALTER TABLE rules ADD COLUMN policy TEXT',
+  'ALTER TABLE secrets ADD COLUMN oauth TEXT', // JSON: the client, without its secrets.
 ];
 
 /** log.db: what `policy log` shows; lost without harm. */

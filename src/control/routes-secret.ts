@@ -6,6 +6,7 @@ import { type Application, FAILURES } from './routes.ts';
 import {
   CustomSet,
   CustomToSet,
+  OAuthToSet,
   SecretListing,
   SecretQuery,
   SecretSelection,
@@ -15,7 +16,7 @@ import {
   SecretsToImport,
   SecretToSet,
 } from './schemas-secret.ts';
-import type { Given, NewRegistry, NewService } from './secret-input.ts';
+import type { NewRegistry, NewService } from './secret-input.ts';
 import { listCustom, listSecret, scopeText } from './secret-listing.ts';
 import { HOST_ONLY_SCOPE } from './secret-store.ts';
 import type { Services } from './services.ts';
@@ -23,6 +24,7 @@ import type { Services } from './services.ts';
 export function addSecretRoutes(app: Application, services: Services): void {
   const { secrets, sandboxes } = services;
   addSetting(app, services);
+  addOAuth(app, services);
 
   app.get(
     '/secrets',
@@ -57,6 +59,25 @@ export function addSecretRoutes(app: Application, services: Services): void {
           services,
         ),
       };
+    },
+  );
+}
+
+function addOAuth(app: Application, services: Services): void {
+  const { secrets, sandboxes } = services;
+  app.post(
+    '/secrets/oauth',
+    { schema: { body: OAuthToSet, response: { 201: SecretSet, ...FAILURES } } },
+    async ({ body }, reply) => {
+      const { token_url: tokenUrl, client_id: clientId, client_auth: clientAuth } = body;
+      const { client_secret: clientSecret, refresh_token: refreshToken } = body;
+      const { name, scope, hosts, policy, sandbox, replace, verify } = body;
+      const client = { tokenUrl, clientId, clientAuth, clientSecret, refreshToken, scope };
+      const wanted = { ...client, name, hosts, policy, sandbox, replace, verify };
+      const { held, replaced } = await secrets.setOAuth(wanted);
+      const secret = listSecret(held, sandboxes);
+      const applied = reach([held.secret.scope], services);
+      return reply.code(201).send({ secret, replaced, applied });
     },
   );
 }
@@ -122,6 +143,6 @@ type Body = Pick<
   'value' | 'command' | 'refresh_ms' | 'sandbox' | 'replace' | 'verify'
 >;
 
-function givenOf({ value, command, refresh_ms: refreshMs, sandbox, replace, verify }: Body): Given {
+function givenOf({ value, command, refresh_ms: refreshMs, sandbox, replace, verify }: Body) {
   return { value, command, refreshMs, sandbox, replace, verify };
 }

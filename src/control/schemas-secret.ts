@@ -49,6 +49,21 @@ export const CustomToSet = z.strictObject({
   scrub: Scrub,
 });
 
+export const OAuthToSet = z.strictObject({
+  name: z.string().describe('A service, or a name of its own.'),
+  token_url: z.string(),
+  client_id: z.string(),
+  client_auth: z.enum(['basic', 'post']).optional().describe('Of a client with a secret.'),
+  client_secret: z.string().optional().describe('Absent: a public client.'),
+  refresh_token: z.string().optional().describe('Absent: the client asks in its own name.'),
+  scope: z.string().optional(),
+  hosts: z.array(z.string()).min(1).optional().describe('Absent: those of the service.'),
+  policy: z.enum(['if-sentinel-or-absent', 'if-sentinel', 'always']).optional(),
+  sandbox: Given.sandbox,
+  replace: Given.replace,
+  verify: z.boolean().optional().describe('false: the token endpoint is not asked first.'),
+});
+
 export const SecretsToImport = z.strictObject({
   secrets: z
     .array(z.strictObject({ service: z.string(), value: z.string() }))
@@ -76,9 +91,18 @@ export const SecretSelection = z.strictObject({
 });
 
 const Source = {
-  source: z.literal('command').optional(),
+  source: z.enum(['command', 'oauth']).optional(),
   refresh: z.string().optional().describe('on-demand, or a duration such as 55m.'),
 };
+
+const OAuthBody = z.object({
+  token_url: z.string(),
+  client_id: z.string(),
+  scope: z.string().optional(),
+  state: z
+    .enum(['ok', 'unavailable', 'refused', 'unreadable'])
+    .describe('refused: the grant is gone, sign in again.'),
+});
 
 const SecretBody = z.object({
   scope: z.string().describe('(global), (host only) or a sandbox.'),
@@ -89,6 +113,8 @@ const SecretBody = z.object({
   policy: z.string().optional(),
   allow_plaintext: z.boolean().optional(),
   scrub: z.string().optional(),
+  targets: z.array(z.string()).optional().describe('With oauth.'),
+  oauth: OAuthBody.optional(),
   ...Source,
 });
 

@@ -2,6 +2,7 @@
 // value.
 import { SallyportError } from '../base/errors.ts';
 import {
+  OAUTH_SCOPE_BYTES_MAX,
   SCRUB_VALUE_BYTES_MIN,
   SECRET_COMMAND_BYTES_MAX,
   SECRET_HOSTS_MAX,
@@ -13,6 +14,7 @@ import {
   SECRET_REFRESH_MS_MIN,
 } from '../base/limits.ts';
 import type { InjectionPolicy, Scrub } from '../credentials/binding.ts';
+import type { OAuthClient, OAuthSecrets } from '../credentials/oauth.ts';
 import { SERVICES } from '../credentials/services.ts';
 import { ON_DEMAND_MS } from '../credentials/sources.ts';
 import { faultOfValue } from '../credentials/value.ts';
@@ -20,18 +22,21 @@ import { parseResources, type Resource } from '../policy/resource.ts';
 import type { Place, StoredSecret } from './secret-store.ts';
 
 /** What all kinds have in common. */
-export type Given = {
+export type Placing = {
+  /** Absent: all sandboxes; for a registry, none. */
+  readonly sandbox?: string | undefined;
+  /** Takes the place of one that is there. */
+  readonly replace?: boolean | undefined;
+  /** False: the command or the token endpoint is first asked when the value is needed. */
+  readonly verify?: boolean | undefined;
+};
+
+type Given = Placing & {
   /** Either the value itself, or a command that writes it. */
   readonly value?: string | undefined;
   readonly command?: string | undefined;
   /** With a command; ON_DEMAND_MS for on demand. */
   readonly refreshMs?: number | undefined;
-  /** Absent: all sandboxes; for a registry, none. */
-  readonly sandbox?: string | undefined;
-  /** Takes the place of one that is there. */
-  readonly replace?: boolean | undefined;
-  /** False: the command is first run when the value is needed. */
-  readonly verify?: boolean | undefined;
 };
 
 /** What services and custom secrets have in common. */
@@ -65,11 +70,30 @@ export type NewCustom = Given &
     readonly in?: readonly Place[] | undefined;
   };
 
+export type NewOAuth = Placing & {
+  /** A service, or a name of its own. */
+  readonly name: string;
+  readonly tokenUrl: string;
+  readonly clientId: string;
+  readonly clientAuth?: OAuthClient['clientAuth'] | undefined;
+  /** Absent: a public client. */
+  readonly clientSecret?: string | undefined;
+  /** Absent: the client asks in its own name. */
+  readonly refreshToken?: string | undefined;
+  readonly scope?: string | undefined;
+  /** Comma lists; absent: the hosts of the service. */
+  readonly hosts?: readonly string[] | undefined;
+  readonly policy?: InjectionPolicy | undefined;
+};
+
 /** A secret as it will be stored, but for what is only known then. */
 export type Draft = Omit<
   StoredSecret,
   'id' | 'scope' | 'placeholderKey' | 'sealed' | 'createdAtMs'
-> & { readonly value: string | null };
+> & {
+  /** What is to be sealed. */
+  readonly value: string | null;
+};
 
 export const DEFAULT_POLICY: InjectionPolicy = 'if-sentinel-or-absent';
 export const DEFAULT_PLACEHOLDER = 'sbx-cs-{rand}';
@@ -85,6 +109,7 @@ const NOTHING = {
   scrub: 'off',
   username: null,
   authEndpoint: null,
+  oauth: null,
 } as const;
 
 /** @throws SALLYPORT_SECRET_INVALID naming every fault */
@@ -157,6 +182,65 @@ function boundOf(
     faults.push(`a value of ${few} cannot be looked for in answers, for it stands in many`);
   }
   return { plaintext, scrub };
+}
+
+/** @throws SALLYPORT_SECRET_INVALID naming every fault */
+export function oauthDraft(wanted: NewOAuth): Draft {
+  const { name, tokenUrl, clientId, clientAuth = 'basic', scope = null } = wanted;
+  const { refreshToken = null, clientSecret = null, policy = DEFAULT_POLICY } = wanted;
+  const faults: string[] = [];
+  const service = Object.hasOwn(SERVICES, name) ? SERVICES[name] : undefined;
+  if (!/^[a-z][a-z0-9-]*$/.test(name) || name.length > SECRET_NAME_BYTES_MAX) {
+    faults.push(`"${name}" is no name; write small letters, digits and dashes`);
+  }
+  if (service === undefined && wanted.hosts === undefined) {
+    faults.push(`"${name}" is no service that is known; name the hosts that its tokens go to`);
+  }
+  const given = wanted.hosts === undefined ? service?.hosts : customHosts(wanted.hosts, faults);
+  faults.push(...faultsOfClient(wanted));
+  refuse(faults);
+  return {
+    ...NOTHING,
+    kind: 'service',
+    name,
+    hosts: given ?? [],
+    policy,
+    oauth: { tokenUrl, clientId, clientAuth, scope },
+    value: JSON.stringify({ refreshToken, clientSecret } satisfies OAuthSecrets),
+    command: null,
+    refreshMs: null,
+  };
+}
+
+function faultsOfClient(wanted: NewOAuth): string[] {
+  const { tokenUrl, clientId, clientAuth, clientSecret, refreshToken, scope } = wanted;
+  const faults: string[] = [];
+  if (!isEndpoint(tokenUrl)) {
+    faults.push('the token URL is no exact https URL: no user, no query, no fragment');
+  }
+  if (faultOfValue(clientId) !== null) faults.push('the client id is not of visible letters');
+  if (clientSecret === undefined && refreshToken === undefined) {
+    faults.push('there is neither a refresh token nor a client secret');
+  }
+  if (clientSecret === undefined && clientAuth !== undefined) {
+    faults.push('only a client with a secret authenticates');
+  }
+  faults.push(...faultsOfToken('refresh token', refreshToken));
+  faults.push(...faultsOfToken('client secret', clientSecret));
+  if (!isScope(scope)) faults.push('the scope has words with one space between them');
+  return faults;
+}
+
+function faultsOfToken(what: string, value: string | undefined): string[] {
+  const fault = value === undefined ? null : faultOfValue(value);
+  return fault === null ? [] : [`${what}: ${fault}`];
+}
+
+/** RFC 6749 section 3.3. */
+function isScope(text: string | undefined): boolean {
+  if (text === undefined) return true;
+  const words = /^[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*$/;
+  return text.length <= OAUTH_SCOPE_BYTES_MAX && words.test(text);
 }
 
 type Source = Pick<Draft, 'value' | 'command' | 'refreshMs'>;

@@ -1,6 +1,7 @@
 // Secrets as people may see them: what they are for, never what they are. The JSON of `secret ls`
 // and GET /secrets.
 
+import type { OAuthClient, OAuthState } from '../credentials/oauth.ts';
 import { placeholderFor } from '../credentials/placeholder.ts';
 import { ON_DEMAND_MS } from '../credentials/sources.ts';
 import { masked } from '../credentials/value.ts';
@@ -9,8 +10,13 @@ import type { ScopeNames } from './policy.ts';
 import type { SecretRow, SecretsAnswer } from './schemas-secret.ts';
 import { HOST_ONLY_SCOPE, type StoredSecret } from './secret-store.ts';
 
-/** A secret with the value it has now; null when the vault cannot open it, or no command gave one. */
-export type HeldSecret = { readonly secret: StoredSecret; readonly value: string | null };
+export type HeldSecret = {
+  readonly secret: StoredSecret;
+  /** As it is now; null when the vault cannot open it, or its source gave none. */
+  readonly value: string | null;
+  /** How its grant fares; null without one that can be read. */
+  readonly oauth: OAuthState | null;
+};
 
 export type SecretFilter = {
   /** Names that nothing is stored for are no fault. */
@@ -53,7 +59,7 @@ export function secretText({ kind, name }: Pick<StoredSecret, 'kind' | 'name'>):
 
 /** Of a service or a registry. */
 export function listSecret(held: HeldSecret, scopes: ScopeNames): Row {
-  const { kind, scope, name, username, policy, plaintext, scrub } = held.secret;
+  const { kind, scope, name, username, policy, plaintext, scrub, oauth, hosts } = held.secret;
   return {
     scope: scopeText(scope, scopes),
     type: kind === 'registry' ? 'registry' : 'service',
@@ -61,6 +67,7 @@ export function listSecret(held: HeldSecret, scopes: ScopeNames): Row {
     secret: shownValue(held),
     ...(username === null ? {} : { username }),
     ...(policy === null ? {} : { policy, allow_plaintext: plaintext, scrub }),
+    ...(oauth === null ? {} : { targets: [...hosts], ...oauthFacts(oauth, held.oauth) }),
     ...sourceFacts(held.secret),
   };
 }
@@ -87,10 +94,32 @@ function isShown(secret: StoredSecret, scopes: ScopeNames, filter: SecretFilter)
   return service === undefined || (secret.kind === 'service' && secret.name === service);
 }
 
-function shownValue({ secret, value }: HeldSecret): string {
+function shownValue({ secret, value, oauth }: HeldSecret): string {
+  if (secret.oauth !== null) return OAUTH_LABELS[oauth ?? 'unreadable'];
   if (value === null) return secret.command === null ? '(unreadable)' : '(unavailable)';
   if (secret.command !== null) return '(command)';
   return secret.kind === 'service' ? '(stored)' : masked(value);
+}
+
+/** The first as sbx writes it. */
+const OAUTH_LABELS = {
+  ok: '(oauth configured)',
+  unavailable: '(oauth unavailable)',
+  refused: '(oauth refused, sign in again)',
+  unreadable: '(unreadable)',
+} as const;
+
+function oauthFacts(client: OAuthClient, state: OAuthState | null): Pick<Row, 'source' | 'oauth'> {
+  const { tokenUrl, clientId, scope } = client;
+  return {
+    source: 'oauth',
+    oauth: {
+      token_url: tokenUrl,
+      client_id: clientId,
+      ...(scope === null ? {} : { scope }),
+      state: state ?? 'unreadable',
+    },
+  };
 }
 
 /** A sandbox's own placeholder as it holds it; one of all sandboxes differs from each to each. */

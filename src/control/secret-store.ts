@@ -1,6 +1,7 @@
 // The secrets on the disk, in the database of store.ts; their values are sealed before they get here.
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
 import type { CustomBinding, InjectionPolicy, Scrub } from '../credentials/binding.ts';
+import type { OAuthClient } from '../credentials/oauth.ts';
 import { inTransaction } from './database.ts';
 
 export type SecretKind = 'service' | 'custom' | 'registry';
@@ -16,7 +17,7 @@ export type StoredSecret = {
   readonly scope: number;
   /** The service, the environment variable of a custom secret, or the registry's host. */
   readonly name: string;
-  /** Of a custom secret. */
+  /** Of a custom secret, or of a service that has a grant. */
   readonly hosts: readonly string[];
   readonly placeholder: string | null;
   readonly placeholderKey: string | null;
@@ -33,7 +34,9 @@ export type StoredSecret = {
   /** Of a registry. */
   readonly username: string | null;
   readonly authEndpoint: string | null;
-  /** What vault.ts made of the value, null with a command. */
+  /** Of a service: its value is the access token that a grant gives. */
+  readonly oauth: OAuthClient | null;
+  /** What vault.ts made of the value, or of OAuthSecrets as JSON; null with a command. */
   readonly sealed: Uint8Array | null;
   readonly createdAtMs: number;
 };
@@ -61,10 +64,15 @@ export class SecretStore {
       const drop = this.#database.prepare('DELETE FROM secrets WHERE id = ?');
       for (const id of remove) drop.run(id);
       const insert = this.#database.prepare(
-        'INSERT INTO secrets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+        'INSERT INTO secrets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
       );
       for (const secret of add) insert.run(...columnsOf(secret));
     });
+  }
+
+  /** Puts another sealed value in the place of one. */
+  reseal(id: string, sealed: Uint8Array): void {
+    this.#database.prepare('UPDATE secrets SET sealed = ? WHERE id = ?').run(sealed, id);
   }
 }
 
@@ -87,6 +95,7 @@ function columnsOf(secret: StoredSecret): (string | number | Uint8Array | null)[
     secret.sealed,
     secret.createdAtMs,
     secret.scrub,
+    secret.oauth === null ? null : JSON.stringify(secret.oauth),
   ];
 }
 
@@ -109,6 +118,7 @@ function secretOf(row: Row): StoredSecret {
     sealed: row.sealed instanceof Uint8Array ? row.sealed : null,
     createdAtMs: Number(row.created_at_ms),
     scrub: String(row.scrub) as Scrub,
+    oauth: typeof row.oauth === 'string' ? (JSON.parse(row.oauth) as OAuthClient) : null,
   };
 }
 

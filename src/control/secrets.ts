@@ -1,25 +1,28 @@
 // The secrets: who may use which credential, and what it is at the moment. A change is on the disk,
 // sealed, and with all workers before it is answered. Values leave here for workers, and nowhere else.
 import { randomUUID } from 'node:crypto';
+import type { SecureContext } from 'node:tls';
 import type { Clock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
 import { SECRET_RETRY_MS, SECRETS_MAX } from '../base/limits.ts';
-import type { Binding, InjectionPolicy } from '../credentials/binding.ts';
+import type { Binding } from '../credentials/binding.ts';
+import { type OAuthSecrets, OAuthSource } from '../credentials/oauth.ts';
 import { newPlaceholderKey } from '../credentials/placeholder.ts';
-import { serviceBinding } from '../credentials/services.ts';
-import { CommandSource, ON_DEMAND_MS } from '../credentials/sources.ts';
+import { ON_DEMAND_MS, type Source } from '../credentials/sources.ts';
 import type { Vault } from '../credentials/vault.ts';
 import { GLOBAL_SCOPE } from '../policy/rule.ts';
 import type { ScopeNames } from './policy.ts';
 import type { SecretsAnswer } from './schemas-secret.ts';
+import { bindingOf, Entry, sourceOf, tried } from './secret-entry.ts';
 import {
   customDraft,
-  DEFAULT_POLICY,
   type Draft,
-  type Given,
   type NewCustom,
+  type NewOAuth,
   type NewRegistry,
   type NewService,
+  oauthDraft,
+  type Placing,
   registryDraft,
   serviceDraft,
 } from './secret-input.ts';
@@ -38,6 +41,8 @@ export type SecretsOptions = {
   readonly vault: Vault;
   readonly clock: Clock;
   readonly scopes: ScopeNames;
+  /** What token endpoints may be certified by. */
+  readonly trusted: () => SecureContext;
   /** Hands the bindings to all workers; resolves when all of them have them. */
   readonly onChange: () => Promise<void>;
   /** Something about a secret that the operator should know. */
@@ -50,25 +55,6 @@ export type Imported = {
 };
 
 export type Stored = { readonly held: HeldSecret; readonly replaced: boolean };
-
-/** A secret with where its value comes from: it is here, or a command gives it. */
-class Entry implements HeldSecret {
-  readonly secret: StoredSecret;
-  readonly source: CommandSource | null;
-  /** What the command gave that all workers have. */
-  told: string | null = null;
-  readonly #value: string | null;
-
-  constructor(secret: StoredSecret, value: string | null, source: CommandSource | null) {
-    this.secret = secret;
-    this.#value = value;
-    this.source = source;
-  }
-
-  get value(): string | null {
-    return this.source === null ? this.#value : this.source.last;
-  }
-}
 
 export class Secrets {
   readonly #options: SecretsOptions;
@@ -122,6 +108,11 @@ export class Secrets {
   /** Stores a secret that stands for its placeholder. @throws what `set` throws */
   async setCustom(wanted: NewCustom): Promise<Stored> {
     return this.#put(customDraft(wanted), wanted, GLOBAL_SCOPE);
+  }
+
+  /** Stores a grant whose access tokens are put into requests. @throws what `set` throws */
+  async setOAuth(wanted: NewOAuth): Promise<Stored> {
+    return this.#put(oauthDraft(wanted), wanted, GLOBAL_SCOPE);
   }
 
   /**
@@ -178,14 +169,20 @@ export class Secrets {
    */
   async demand(id: string): Promise<void> {
     const entry = this.#entries.get(id);
-    if (entry !== undefined) await this.#renew(entry, (source) => source.value());
+    if (entry === undefined) return;
+    try {
+      await this.#renew(entry, (source) => source.value());
+    } catch (error) {
+      this.#reportFailure(entry, error);
+      throw error;
+    }
   }
 
-  async #put(draft: Draft, given: Given, scopeOtherwise: number): Promise<Stored> {
+  async #put(draft: Draft, given: Placing, scopeOtherwise: number): Promise<Stored> {
     const scopeOf = (): number =>
       given.sandbox === undefined ? scopeOtherwise : this.#options.scopes.numberOf(given.sandbox);
-    const source = draft.command === null ? null : this.#sourceOf(draft.command, draft.refreshMs);
-    this.#replaceable(draft, scopeOf(), given.replace); // Before a command runs for nothing.
+    const source = this.#sourceOf(draft, draft.value);
+    this.#replaceable(draft, scopeOf(), given.replace); // Before a source is asked for nothing.
     if (source !== null && given.verify !== false) await tried(source);
     return this.#inTurn(async () => {
       const scope = scopeOf(); // Again: sandboxes and secrets may have gone and come meanwhile.
@@ -227,16 +224,17 @@ export class Secrets {
     { value, ...draft }: Draft,
     scope: number,
     there: Entry | undefined,
-    source: CommandSource | null,
+    source: Source | null,
   ): Entry {
     const id = there?.secret.id ?? randomUUID();
+    const text = source instanceof OAuthSource ? JSON.stringify(source.secrets) : value;
     const key = there?.secret.placeholderKey ?? newPlaceholderKey();
     const secret: StoredSecret = {
       ...draft,
       id,
       scope,
       placeholderKey: draft.kind === 'custom' ? key : null,
-      sealed: value === null ? null : this.#options.vault.seal(id, value),
+      sealed: text === null ? null : this.#options.vault.seal(id, text),
       createdAtMs: this.#options.clock.wallMs(),
     };
     return new Entry(secret, value, source);
@@ -277,6 +275,8 @@ export class Secrets {
 
   #keep(entry: Entry): void {
     this.#entries.set(entry.secret.id, entry);
+    const { source } = entry;
+    if (source instanceof OAuthSource) source.keep = (secrets) => this.#reseal(entry, secrets);
     this.#schedule(entry, entry.secret.refreshMs ?? ON_DEMAND_MS);
   }
 
@@ -286,42 +286,56 @@ export class Secrets {
     this.#timers.delete(id);
   }
 
+  /** @throws SALLYPORT_CREDENTIAL_UNAVAILABLE when another has taken its place meanwhile. */
+  #reseal(entry: Entry, secrets: OAuthSecrets): void {
+    const { id } = entry.secret;
+    if (this.#entries.get(id) !== entry) {
+      throw new SallyportError('SALLYPORT_CREDENTIAL_UNAVAILABLE', 'the secret was changed');
+    }
+    const sealed = this.#options.vault.seal(id, JSON.stringify(secrets));
+    this.#options.store.reseal(id, sealed);
+    entry.secret = { ...entry.secret, sealed };
+  }
+
   #entryOf(secret: StoredSecret): Entry {
-    const { id, sealed, command, refreshMs } = secret;
-    if (command !== null) return new Entry(secret, null, this.#sourceOf(command, refreshMs));
+    const { id, sealed } = secret;
     try {
-      return new Entry(secret, this.#options.vault.open(id, sealed ?? Buffer.alloc(0)), null);
+      const text = sealed === null ? null : this.#options.vault.open(id, sealed);
+      return new Entry(secret, text, this.#sourceOf(secret, text));
     } catch (error) {
       this.#report(secret, 'a secret cannot be decrypted', error);
       return new Entry(secret, null, null);
     }
   }
 
-  #sourceOf(command: string, refreshMs: number | null): CommandSource {
-    const { clock } = this.#options;
-    const { signal } = this.#closing;
-    return new CommandSource({ command, refreshMs: refreshMs ?? ON_DEMAND_MS, clock, signal });
+  #sourceOf(secret: Parameters<typeof sourceOf>[0], text: string | null): Source | null {
+    const { clock, trusted } = this.#options;
+    return sourceOf(secret, text, { clock, trusted, signal: this.#closing.signal });
   }
 
   async #refresh(entry: Entry): Promise<void> {
-    const { secret } = entry;
-    let delayMs = secret.refreshMs ?? ON_DEMAND_MS;
+    let delayMs = entry.secret.refreshMs ?? ON_DEMAND_MS;
     try {
       await this.#renew(entry, (source) => source.fetch());
     } catch (error) {
-      if (this.#closing.signal.aborted) return;
-      this.#report(secret, 'the value of a secret cannot be fetched', error);
-      delayMs = SECRET_RETRY_MS;
+      this.#reportFailure(entry, error);
+      delayMs = entry.source?.final ? ON_DEMAND_MS : SECRET_RETRY_MS;
     }
     this.#schedule(entry, delayMs);
   }
 
-  async #renew(entry: Entry, fetch: (source: CommandSource) => Promise<string>): Promise<void> {
+  /** A value that is gone is gone from the workers, too. */
+  async #renew(entry: Entry, fetch: (source: Source) => Promise<string>): Promise<void> {
     if (entry.source === null) return;
-    const value = await fetch(entry.source);
-    if (value === entry.told) return;
-    await this.#inTurn(() => this.#options.onChange());
-    entry.told = value;
+    try {
+      await fetch(entry.source);
+    } finally {
+      const { value } = entry;
+      if (value !== entry.told) {
+        await this.#inTurn(() => this.#options.onChange());
+        entry.told = value;
+      }
+    }
   }
 
   #schedule(entry: Entry, delayMs: number): void {
@@ -333,6 +347,13 @@ export class Secrets {
       id,
       setTimeout(() => void this.#refresh(entry), delayMs),
     );
+  }
+
+  /** Once for all requests that fail by it. */
+  #reportFailure(entry: Entry, error: unknown): void {
+    if (this.#closing.signal.aborted || entry.reported === error) return;
+    entry.reported = error;
+    this.#report(entry.secret, 'the value of a secret cannot be fetched', error);
   }
 
   #report(secret: StoredSecret, message: string, error: unknown): void {
@@ -355,20 +376,6 @@ export class Secrets {
   }
 }
 
-/** Registries are not for workers yet. */
-function bindingOf(secret: StoredSecret, value: string): Binding | null {
-  const { id, kind, scope, name, hosts, plaintext, scrub } = secret;
-  const onDemand = secret.command !== null && secret.refreshMs === ON_DEMAND_MS;
-  if (kind === 'service') {
-    const policy: InjectionPolicy = secret.policy ?? DEFAULT_POLICY;
-    return serviceBinding(name, { id, scope, value, policy, plaintext, onDemand, scrub });
-  }
-  const { placeholder, placeholderKey, in: places } = secret;
-  if (kind === 'registry' || placeholder === null || placeholderKey === null) return null;
-  const common = { id, scope, hosts, plaintext, onDemand, scrub, value };
-  return { ...common, kind, env: name, placeholder, placeholderKey, in: places };
-}
-
 /** @throws SALLYPORT_SECRET_INVALID naming every fault of every one */
 function draftsOf(wanted: readonly NewService[]): Draft[] {
   const drafts: Draft[] = [];
@@ -383,14 +390,4 @@ function draftsOf(wanted: readonly NewService[]): Draft[] {
   }
   if (faults.length > 0) throw new SallyportError('SALLYPORT_SECRET_INVALID', faults.join('; '));
   return [...new Map(drafts.map((draft) => [draft.name, draft])).values()];
-}
-
-/** @throws SALLYPORT_SECRET_INVALID: who sets it is there to correct the command. */
-async function tried(source: CommandSource): Promise<void> {
-  try {
-    await source.fetch();
-  } catch (error) {
-    if (!(error instanceof SallyportError)) throw error;
-    throw new SallyportError('SALLYPORT_SECRET_INVALID', error.message);
-  }
 }

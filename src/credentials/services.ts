@@ -141,3 +141,31 @@ export function serviceBinding(name: string, given: ServiceSecret): ServiceBindi
     authQuery,
   };
 }
+
+/**
+ * A service that takes the access tokens of a grant (RFC 6750 section 2.1).
+ *
+ * @param name   a key of SERVICES, or another.
+ * @param hosts  where the tokens go.
+ */
+export function oauthBinding(
+  name: string,
+  hosts: readonly string[],
+  given: ServiceSecret,
+): ServiceBinding {
+  const known = Object.hasOwn(SERVICES, name) ? SERVICES[name] : undefined;
+  const service = known ?? bearerService('', ...hosts);
+  // Basic with a token as the password is how some take it; a field for API keys is not.
+  const takesTokens = service.placements.every(({ field }) => field === 'authorization');
+  const { sentinels, authQuery } = service;
+  return {
+    ...given,
+    kind: 'service',
+    service: name,
+    hosts,
+    placements: takesTokens ? service.placements : [bearer],
+    sentinels,
+    authFields: [...new Set([...service.authFields, 'x-api-key', 'api-key'])],
+    authQuery: [...new Set([...authQuery, 'access_token'])], // RFC 6750 section 2.3.
+  };
+}

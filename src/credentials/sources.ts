@@ -16,6 +16,18 @@ import { faultOfValue } from './value.ts';
 /** As a refresh interval: fetched when it is used. */
 export const ON_DEMAND_MS = 0;
 
+/** Where a value comes from that is not stored itself. */
+export type Source = {
+  /** The value as it was last; null when there is none that may be used. */
+  readonly last: string | null;
+  /** Whether asking again is useless until a person has changed something. */
+  readonly final: boolean;
+  /** @returns a value that is fresh. @throws SALLYPORT_CREDENTIAL_UNAVAILABLE */
+  value(): Promise<string>;
+  /** @returns a value just obtained. @throws SALLYPORT_CREDENTIAL_UNAVAILABLE */
+  fetch(): Promise<string>;
+};
+
 export type SourceOptions = {
   readonly command: string;
   /** How long a value serves; ON_DEMAND_MS: for SECRET_ON_DEMAND_MS. */
@@ -26,7 +38,8 @@ export type SourceOptions = {
 };
 
 /** A command and the value it gave last. */
-export class CommandSource {
+export class CommandSource implements Source {
+  readonly final = false;
   readonly #options: SourceOptions;
   #value: string | null = null;
   #fetchedMs = 0;

@@ -5,6 +5,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mock } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { createSecureContext } from 'node:tls';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../src/base/clock.ts';
 import { SallyportError } from '../../src/base/errors.ts';
@@ -43,6 +44,7 @@ function setup(t: Test) {
       vault: Vault.open(join(folder, 'vault.key')),
       clock: systemClock,
       scopes,
+      trusted: () => createSecureContext(),
       onChange: async () => {
         pushed.push(secrets.bindings());
         if (state.refusing) throw new SallyportError('SALLYPORT_PUBLISH_TIMEOUT', 'stuck');

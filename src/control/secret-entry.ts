@@ -1,0 +1,88 @@
+// A secret in the daemon: what is stored of it, and where its value comes from.
+import type { SecureContext } from 'node:tls';
+import type { Clock } from '../base/clock.ts';
+import { SallyportError } from '../base/errors.ts';
+import type { Binding, InjectionPolicy } from '../credentials/binding.ts';
+import { type OAuthSecrets, OAuthSource, type OAuthState } from '../credentials/oauth.ts';
+import { oauthBinding, serviceBinding } from '../credentials/services.ts';
+import { CommandSource, ON_DEMAND_MS, type Source } from '../credentials/sources.ts';
+import { DEFAULT_POLICY } from './secret-input.ts';
+import type { HeldSecret } from './secret-listing.ts';
+import type { StoredSecret } from './secret-store.ts';
+
+export class Entry implements HeldSecret {
+  /** Replaced when what is sealed changes. */
+  secret: StoredSecret;
+  /** null when the value is stored. */
+  readonly source: Source | null;
+  /** What the source gave that all workers have. */
+  told: string | null = null;
+  /** The failure that the operator was told of last. */
+  reported: unknown = null;
+  readonly #value: string | null;
+
+  /** @param value  of a secret without a source; null when it cannot be read. */
+  constructor(secret: StoredSecret, value: string | null, source: Source | null) {
+    this.secret = secret;
+    this.source = source;
+    this.#value = source === null && secret.oauth === null ? value : null;
+  }
+
+  get value(): string | null {
+    return this.source === null ? this.#value : this.source.last;
+  }
+
+  get oauth(): OAuthState | null {
+    return this.source instanceof OAuthSource ? this.source.state : null;
+  }
+}
+
+export type SourceSurroundings = {
+  readonly clock: Clock;
+  /** Ends what is under way. */
+  readonly signal: AbortSignal;
+  /** What token endpoints may be certified by. */
+  readonly trusted: () => SecureContext;
+};
+
+/**
+ * @param text  what is sealed of the secret.
+ * @returns null for one whose value that is.
+ */
+export function sourceOf(
+  { command, refreshMs, oauth }: Pick<StoredSecret, 'command' | 'refreshMs' | 'oauth'>,
+  text: string | null,
+  { clock, signal, trusted }: SourceSurroundings,
+): Source | null {
+  if (command !== null) {
+    return new CommandSource({ command, refreshMs: refreshMs ?? ON_DEMAND_MS, clock, signal });
+  }
+  if (oauth === null || text === null) return null;
+  const secrets = JSON.parse(text) as OAuthSecrets;
+  return new OAuthSource({ client: oauth, secrets, clock, signal, context: trusted });
+}
+
+/** Registries are not for workers yet. */
+export function bindingOf(secret: StoredSecret, value: string): Binding | null {
+  const { id, kind, scope, name, hosts, plaintext, oauth, scrub } = secret;
+  const onDemand = oauth !== null || (secret.command !== null && secret.refreshMs === ON_DEMAND_MS);
+  if (kind === 'service') {
+    const policy: InjectionPolicy = secret.policy ?? DEFAULT_POLICY;
+    const given = { id, scope, value, policy, plaintext, onDemand, scrub };
+    return oauth === null ? serviceBinding(name, given) : oauthBinding(name, hosts, given);
+  }
+  const { placeholder, placeholderKey, in: places } = secret;
+  if (kind === 'registry' || placeholder === null || placeholderKey === null) return null;
+  const common = { id, scope, hosts, plaintext, onDemand, scrub, value };
+  return { ...common, kind, env: name, placeholder, placeholderKey, in: places };
+}
+
+/** @throws SALLYPORT_SECRET_INVALID: who sets it is there to correct it. */
+export async function tried(source: Source): Promise<void> {
+  try {
+    await source.fetch();
+  } catch (error) {
+    if (!(error instanceof SallyportError)) throw error;
+    throw new SallyportError('SALLYPORT_SECRET_INVALID', error.message);
+  }
+}
