@@ -43,6 +43,11 @@ export class Demands {
     }
   }
 
+  /** What there is no value of any more, or not yet, is asked for again. */
+  forget(ids: readonly string[]): void {
+    for (const id of ids) this.#freshUntilMs.delete(id);
+  }
+
   #ask(id: string): Promise<void> | undefined {
     if ((this.#freshUntilMs.get(id) ?? 0) > this.#clock.monotonicMs()) return undefined;
     const pending = this.#pending.get(id);

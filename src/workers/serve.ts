@@ -120,6 +120,7 @@ class Worker {
       this.#current.registry = registryOf(sandboxes, settings);
       this.#current.settings = settingsOf(settings);
       this.#current.credentials = new Credentials(bindings);
+      this.#demands.forget(bindings.flatMap(({ id, value }) => (value === '' ? id : [])));
       if (!isSameTls(settings, this.#settings)) this.#contexts = contextsOf(settings);
       this.#settings = settings;
       await this.#listen(listenersOf(settings, sandboxes, this.#task.worker));

@@ -31,4 +31,9 @@ t.test('once at a time, and not while the answer is young', async (t) => {
   demands.answer(4, null);
   demands.answer(99, null);
   await third;
+  demands.forget(['b', 'a']);
+  const fifth = demands.ask(['a']);
+  t.same(posted.at(-1), [5, 'a'], 'its value is gone');
+  demands.answer(5, null);
+  await fifth;
 });
