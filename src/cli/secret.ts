@@ -1,6 +1,6 @@
 // `secret set` and `secret set-custom`: gives the daemon a credential to put into requests, so that
 // no sandbox holds it. A value is read and sent, and printed by nothing here.
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { SallyportError } from '../base/errors.ts';
 import type { CustomSetAnswer, SecretSetAnswer } from '../control/schemas-secret.ts';
 import { SERVICES } from '../credentials/services.ts';

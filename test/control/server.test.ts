@@ -97,6 +97,7 @@ t.test('the daemon tells about itself', async (t) => {
     '/secrets',
     '/secrets/custom',
     '/secrets/import',
+    '/secrets/oauth',
   ]);
   const stop = await send({ socketPath: paths.socket }, 'POST', '/daemon/stop', {
     body: { drain_timeout_ms: 5 },
