@@ -10,6 +10,7 @@ import { type DaemonOptions, runDaemon } from '../control/daemon.ts';
 import { createFolders } from '../control/paths.ts';
 import { LOG_LEVELS } from '../control/services.ts';
 import { waitUntilStopped } from '../control/spawn.ts';
+import { KEY_PLACES, type KeyPlace } from '../credentials/key-store.ts';
 import { PRESET_NAMES } from '../policy/presets.ts';
 import { parseResources } from '../policy/resource.ts';
 import { type Context, isRunning, printJson, startDetached, withDaemon } from './context.ts';
@@ -39,6 +40,7 @@ type StartOptions = {
   readonly logLevel?: 'debug' | 'info' | 'warn' | 'error';
   readonly deny?: 'inside' | 'connect';
   readonly bypass?: string[];
+  readonly keyStore?: KeyPlace;
   readonly upstreamCa?: string[];
   readonly apiListen?: string;
   readonly apiTokenFile?: string;
@@ -125,6 +127,11 @@ function withStartOptions(command: Command): Command {
       '--upstream-ca <file>',
       'trust this authority, PEM, for destinations too (repeatable)',
       collect,
+    )
+    .addOption(
+      new Option('--key-store <where>', 'where the key of the secrets is to be').choices([
+        ...KEY_PLACES,
+      ]),
     )
     .addOption(new Option('--log-level <level>', 'how much to log').choices([...LOG_LEVELS]))
     .option('--api-listen <host:port>', 'the control API over TCP too; needs --api-token-file')
@@ -267,6 +274,8 @@ type Status = {
   readonly preset: string | null;
   readonly log: string | null;
   readonly audit: string;
+  readonly key_place: string | null;
+  readonly key_problem: string | null;
 };
 
 async function status(context: Context, json: boolean): Promise<void> {
@@ -286,11 +295,16 @@ async function status(context: Context, json: boolean): Promise<void> {
       `Policy: ${found.preset ?? 'not chosen'} (${found.rules} rules, generation ${found.generation})`,
       `Audit:  ${found.audit}`,
       `Logs:   ${found.log ?? 'standard output'}`,
+      `Key:    ${keyText(found)}`,
     ];
     context.out(`${lines.join('\n')}\n`);
   } finally {
     await client.close();
   }
+}
+
+function keyText({ key_place: place, key_problem: problem }: Status): string {
+  return problem ?? (place === null ? 'made with the first secret' : `in the ${place}`);
 }
 
 type LogLevels = { readonly general: string; readonly proxy: string };

@@ -6,9 +6,15 @@ import type { Logger } from 'pino';
 import { systemClock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
 import { DRAIN_TIMEOUT_MS, LOCK_RETRY_MS, LOCK_WAIT_MS, WORKERS_MAX } from '../base/limits.ts';
+import { keychainOf } from '../credentials/keychain.ts';
 import { ControlClient } from './client.ts';
 import { createDaemonLog } from './daemon-log.ts';
-import { type Instance, type InstanceOptions, startInstance } from './instance.ts';
+import {
+  type Instance,
+  type InstanceOptions,
+  type Surroundings,
+  startInstance,
+} from './instance.ts';
 import { acquireLock } from './lock.ts';
 import { createFolders, type Env, type Paths, resolvePaths } from './paths.ts';
 import type { DaemonStatus } from './services.ts';
@@ -38,7 +44,7 @@ const REUSE_PORT_PLATFORMS: ReadonlySet<string> = new Set([
  * Runs a daemon until it is told to stop, by SIGTERM, SIGINT or the API. A second signal ends it at
  * once.
  *
- * @param env  process.env, for the XDG variables.
+ * @param env  process.env: the XDG variables, and what leads to the keychain.
  * @returns the exit code: 0 after a stop, and when one was running already (it says so); 1 when it
  *   could not start.
  */
@@ -55,7 +61,7 @@ export async function runDaemon(options: DaemonOptions, env: Env): Promise<numbe
     return 0;
   }
   try {
-    await run(options, paths, logger, logFile);
+    await run(options, { paths, keychain: keychainOf(env, process.platform), logger, logFile });
     return 0;
   } catch (error) {
     const known = error instanceof SallyportError;
@@ -71,20 +77,17 @@ export async function runDaemon(options: DaemonOptions, env: Env): Promise<numbe
 
 async function run(
   options: DaemonOptions,
-  paths: Paths,
-  logger: Logger,
-  logFile: string | null,
+  around: Pick<Surroundings, 'paths' | 'keychain' | 'logger' | 'logFile'>,
 ): Promise<void> {
+  const { logger } = around;
   const stopping = Promise.withResolvers<number>();
   const drainTimeoutMs = options.drainTimeoutMs ?? DRAIN_TIMEOUT_MS;
   const onStop = (timeoutMs: number | null): void => stopping.resolve(timeoutMs ?? drainTimeoutMs);
   const unlisten = onSignals(logger, () => onStop(null));
   try {
     const instance: Instance = await startInstance(withDefaults(options), {
-      paths,
+      ...around,
       clock: systemClock,
-      logger,
-      logFile,
       pid: process.pid,
       reusePort: REUSE_PORT_PLATFORMS.has(process.platform),
       onStop,
@@ -106,6 +109,7 @@ function withDefaults(options: DaemonOptions): InstanceOptions {
     listen: options.listen ?? '127.0.0.1:3128',
     workers: Math.min(options.workers ?? availableParallelism(), WORKERS_MAX),
     preset: options.preset,
+    keyStore: options.keyStore ?? 'auto',
     defaultSandbox: options.defaultSandbox,
     addressGuard: options.addressGuard ?? 'strict',
     via: options.via ?? false,

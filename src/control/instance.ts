@@ -1,12 +1,13 @@
 // One running instance: store, policy, workers, audit and API put together, in the order in which
 // each needs the one before, and taken apart in reverse. Touches no signal and no environment.
 import { chmodSync, rmSync } from 'node:fs';
-import { dirname } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
 import { WORKERS_MAX } from '../base/limits.ts';
 import { Credentials } from '../credentials/inject.ts';
+import type { KeyPlace, KeyStore } from '../credentials/key-store.ts';
+import type { Keychain } from '../credentials/keychain.ts';
 import { Vault } from '../credentials/vault.ts';
 import { Lane } from '../matcher/lane.ts';
 import { Publisher } from '../matcher/publish.ts';
@@ -21,6 +22,7 @@ import { DecisionLog } from './log.ts';
 import type { Paths } from './paths.ts';
 import { PolicyService } from './policy.ts';
 import { formatListen, Sandboxes } from './sandboxes.ts';
+import { openSecretKey } from './secret-key.ts';
 import { Secrets } from './secrets.ts';
 import { buildServer } from './server.ts';
 import type { DaemonStatus, Services } from './services.ts';
@@ -29,11 +31,14 @@ import { Store } from './store.ts';
 export type InstanceOptions = ProxyOptions & {
   /** Chosen if none was chosen before. */
   readonly preset?: string | undefined;
+  /** Where the key of the secrets shall be. */
+  readonly keyStore: KeyPlace;
   readonly version: string;
 };
 
 export type Surroundings = {
   readonly paths: Paths;
+  readonly keychain: Keychain;
   readonly clock: Clock;
   readonly logger: Logger;
   /** The log file, null for stdout. */
@@ -80,7 +85,7 @@ async function start(
   closing: Closing,
 ): Promise<Instance> {
   const startedMs = around.clock.monotonicMs();
-  const state = await openState(around, closing);
+  const state = await openState(options.keyStore, around, closing);
   const publisher = await Publisher.create();
   const configuration = new Configuration(options, around.reusePort);
   const governed = await govern(state, publisher, configuration, around, closing);
@@ -95,7 +100,14 @@ async function start(
   await configure(); // Its own addresses are known only now.
   secrets.start();
 
-  const status = statusOf(options, around, { startedMs, configuration, pool, policy, sandboxes });
+  const status = statusOf(options, around, {
+    startedMs,
+    configuration,
+    pool,
+    policy,
+    sandboxes,
+    keys: state.keys,
+  });
   const matcher = new Lane(publisher.memory, publisher.module, WORKERS_MAX);
   const services = servicesOf({ governed, state, matcher, configuration, options, around, status });
   await listenApi(services, configuration, around, closing);
@@ -160,7 +172,7 @@ type Governed = {
 
 /** Rules, sandboxes and secrets: what the API changes and the workers go by. */
 async function govern(
-  { store, vault }: State,
+  { store, keys }: State,
   publisher: Publisher,
   configuration: Configuration,
   { paths, clock, logger }: Surroundings,
@@ -184,7 +196,7 @@ async function govern(
   const sandboxes = new Sandboxes({ store, clock, configure, dropScope, reservedPaths });
   const secrets = new Secrets({
     store: store.secrets,
-    vault,
+    vault: new Vault(keys),
     clock,
     scopes: sandboxes,
     trusted: configuration.trusted,
@@ -203,12 +215,13 @@ type Parts = {
   readonly pool: WorkerPool;
   readonly policy: PolicyService;
   readonly sandboxes: Sandboxes;
+  readonly keys: KeyStore;
 };
 
 function statusOf(
   { version }: InstanceOptions,
   { paths, clock, pid, logFile }: Surroundings,
-  { startedMs, configuration, pool, policy, sandboxes }: Parts,
+  { startedMs, configuration, pool, policy, sandboxes, keys }: Parts,
 ): () => DaemonStatus {
   return () => ({
     pid,
@@ -224,22 +237,24 @@ function statusOf(
     version,
     log: logFile,
     audit: paths.audit,
+    key_place: keys.status.place,
+    key_problem: keys.status.problem,
   });
 }
 
 type State = {
   store: Store;
-  vault: Vault;
+  keys: KeyStore;
   log: DecisionLog;
   audit: Audit;
   followers: Followers;
 };
 
-async function openState({ paths, logger }: Surroundings, closing: Closing): Promise<State> {
+async function openState(place: KeyPlace, around: Surroundings, closing: Closing): Promise<State> {
+  const { paths, logger } = around;
   const store = Store.open(paths.policyDatabase);
   closing.push(() => store.close());
-  const own = dirname(paths.vaultKey) === paths.state;
-  const vault = Vault.open(paths.vaultKey, own ? 'create' : 'refuse');
+  const keys = await openSecretKey(place, around, store.secrets);
   const log = DecisionLog.open(paths.logDatabase, (error) =>
     logger.warn({ error: describe(error) }, 'the log of decisions cannot be written'),
   );
@@ -256,7 +271,7 @@ async function openState({ paths, logger }: Surroundings, closing: Closing): Pro
     },
   });
   closing.push(() => audit.close());
-  return { store, vault, log, audit, followers: new Followers() };
+  return { store, keys, log, audit, followers: new Followers() };
 }
 
 /** What the command line asks to be there from the start. */

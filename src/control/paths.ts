@@ -15,8 +15,10 @@ export type Paths = {
   readonly policyDatabase: string;
   readonly logDatabase: string;
   readonly lockDatabase: string;
-  /** What secrets are sealed with. */
+  /** What secrets are sealed with, or where that is. */
   readonly vaultKey: string;
+  /** Whether SALLYPORT_KEY_FILE says so. */
+  readonly vaultKeyProvided: boolean;
   /** The certificate authority, with its key. */
   readonly authority: string;
   readonly audit: string;
@@ -42,6 +44,7 @@ export function resolvePaths(env: Env): Paths {
   // The name of the socket carries the state it belongs to: instances may share a runtime folder.
   const name = `${createHash('sha256').update(state).digest('hex').slice(0, 16)}.sock`;
   const wanted = runtimeHome === undefined ? state : join(runtimeHome, 'sallyport');
+  const provided = vaultKeyOf(env.SALLYPORT_KEY_FILE);
   const short = `sallyport-${userInfo().uid}`;
   const runtime =
     [wanted, join(tmpdir(), short)].find(
@@ -55,7 +58,8 @@ export function resolvePaths(env: Env): Paths {
     policyDatabase: join(state, 'policy.db'),
     logDatabase: join(state, 'log.db'),
     lockDatabase: join(state, 'lock.db'),
-    vaultKey: vaultKeyOf(env.SALLYPORT_KEY_FILE) ?? join(state, 'vault.key'),
+    vaultKey: provided ?? join(state, 'vault.key'),
+    vaultKeyProvided: provided !== undefined,
     authority: join(state, 'authority.json'),
     audit: join(state, 'audit'),
     daemonLog: join(state, 'daemon.log'),

@@ -239,6 +239,8 @@ export const StatusAnswer = z.object({
   version: z.string(),
   log: z.string().nullable(),
   audit: z.string(),
+  key_place: z.enum(['file', 'keychain']).nullable().describe('Null until the first secret.'),
+  key_problem: z.string().nullable().describe('Why the key of the secrets cannot be had.'),
 });
 
 export type AddedAnswer = z.infer<typeof Added>;

@@ -130,7 +130,9 @@ export class Secrets {
         return { draft, there, state } as const;
       });
       const taken = results.filter(({ state }) => state !== 'skipped');
-      const add = taken.map(({ draft, there }) => this.#made(draft, GLOBAL_SCOPE, there, null));
+      const add = await Promise.all(
+        taken.map(({ draft, there }) => this.#made(draft, GLOBAL_SCOPE, there, null)),
+      );
       await this.#change(
         taken.flatMap(({ there }) => there ?? []),
         add,
@@ -187,7 +189,7 @@ export class Secrets {
     return this.#inTurn(async () => {
       const scope = scopeOf(); // Again: sandboxes and secrets may have gone and come meanwhile.
       const there = this.#replaceable(draft, scope, given.replace);
-      const entry = this.#made(draft, scope, there[0], source);
+      const entry = await this.#made(draft, scope, there[0], source);
       await this.#change(there, [entry]);
       entry.told = entry.value;
       if (entry.value === null) void this.#refresh(entry);
@@ -220,12 +222,12 @@ export class Secrets {
   }
 
   /** One that takes another's place keeps its id, and what sandboxes hold for it stays good. */
-  #made(
+  async #made(
     { value, ...draft }: Draft,
     scope: number,
     there: Entry | undefined,
     source: Source | null,
-  ): Entry {
+  ): Promise<Entry> {
     const id = there?.secret.id ?? randomUUID();
     const text = source instanceof OAuthSource ? JSON.stringify(source.secrets) : value;
     const key = there?.secret.placeholderKey ?? newPlaceholderKey();
@@ -234,7 +236,7 @@ export class Secrets {
       id,
       scope,
       placeholderKey: draft.kind === 'custom' ? key : null,
-      sealed: text === null ? null : this.#options.vault.seal(id, text),
+      sealed: text === null ? null : await this.#options.vault.seal(id, text),
       createdAtMs: this.#options.clock.wallMs(),
     };
     return new Entry(secret, value, source);
@@ -287,12 +289,12 @@ export class Secrets {
   }
 
   /** @throws SALLYPORT_CREDENTIAL_UNAVAILABLE when another has taken its place meanwhile. */
-  #reseal(entry: Entry, secrets: OAuthSecrets): void {
+  async #reseal(entry: Entry, secrets: OAuthSecrets): Promise<void> {
     const { id } = entry.secret;
+    const sealed = await this.#options.vault.seal(id, JSON.stringify(secrets));
     if (this.#entries.get(id) !== entry) {
       throw new SallyportError('SALLYPORT_CREDENTIAL_UNAVAILABLE', 'the secret was changed');
     }
-    const sealed = this.#options.vault.seal(id, JSON.stringify(secrets));
     this.#options.store.reseal(id, sealed);
     entry.secret = { ...entry.secret, sealed };
   }

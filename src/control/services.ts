@@ -1,4 +1,5 @@
 // What the routes of the control API work with; daemon.ts builds one, tests build their own.
+import type { KeyStatus } from '../credentials/key-store.ts';
 import type { Matcher } from '../policy/decision.ts';
 import type { AddressGuard } from '../policy/judge.ts';
 import type { Listen } from '../workers/messages.ts';
@@ -34,6 +35,10 @@ export type DaemonStatus = {
   readonly version: string;
   readonly log: string | null;
   readonly audit: string;
+  /** Where the key of the secrets is; null until the first secret. */
+  readonly key_place: KeyStatus['place'];
+  /** Why it cannot be had, and what to do. */
+  readonly key_problem: string | null;
 };
 
 export type Services = {

@@ -52,7 +52,7 @@ type Failure = { readonly error: unknown; readonly since: Instant };
 /** A grant and the access token it gave last. */
 export class OAuthSource implements Source {
   /** Stores a new refresh token before its access token is used; null while the grant itself is not stored. */
-  keep: ((secrets: OAuthSecrets) => void) | null = null;
+  keep: ((secrets: OAuthSecrets) => Promise<void>) | null = null;
   readonly #options: OAuthOptions;
   #secrets: OAuthSecrets;
   #changed = false;
@@ -126,30 +126,30 @@ export class OAuthSource implements Source {
   }
 
   async #renew(): Promise<string> {
-    this.#store(); // What could not be stored the last time.
+    await this.#store(); // What could not be stored the last time.
     const { client, context, signal } = this.#options;
     const since = this.#now(); // Before the endpoint counts from, so that it ends here first.
     const asked = { url: client.tokenUrl, ...question(client, this.#secrets) };
     const answer = await askForToken(asked, { context: context(), signal });
     if (answer.status !== 200) throw this.#refusal(answer);
-    this.#rotate(answer.body.refresh_token);
+    await this.#rotate(answer.body.refresh_token);
     this.#access = { ...granted(answer.body), since };
     return this.#usableOr(unavailable('gave an access token that has ended already'));
   }
 
   /** First of all: the new refresh token may be the only one that still works. */
-  #rotate(given: unknown): void {
+  async #rotate(given: unknown): Promise<void> {
     const { refreshToken } = this.#secrets;
     if (refreshToken === null || given === undefined || given === null) return;
     if (!isToken(given)) throw unavailable('gave a refresh token that cannot be sent again');
     if (given === refreshToken) return;
     this.#secrets = { ...this.#secrets, refreshToken: given };
     this.#changed = true;
-    this.#store();
+    await this.#store();
   }
 
-  #store(): void {
-    if (this.#changed) this.keep?.(this.#secrets);
+  async #store(): Promise<void> {
+    if (this.#changed) await this.keep?.(this.#secrets);
     this.#changed = false;
   }
 

@@ -1,6 +1,5 @@
 // Secrets that a command of the user's gives out, such as `op read` or `gcloud auth print-access-token`.
 // What it writes is the value, so neither that nor what it says on stderr reaches a log or an error.
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +10,7 @@ import {
   SECRET_ON_DEMAND_MS,
   SECRET_VALUE_BYTES_MAX,
 } from '../base/limits.ts';
+import { outputOfProgram, ProgramError } from './child.ts';
 import { faultOfValue } from './value.ts';
 
 /** As a refresh interval: fetched when it is used. */
@@ -95,59 +95,22 @@ type RunOptions = { readonly signal?: AbortSignal; readonly timeoutMs?: number }
 export async function outputOf(command: string, options: RunOptions = {}): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'sallyport-secret-'));
   try {
-    const child = spawn('/bin/sh', ['-c', command], {
+    const text = await outputOfProgram({
+      command: '/bin/sh',
+      args: ['-c', command],
       cwd: folder,
-      detached: true, // A process group: what the shell has started ends with it.
-      stdio: ['ignore', 'pipe', 'ignore'],
+      timeoutMs: options.timeoutMs ?? SECRET_COMMAND_TIMEOUT_MS,
+      bytesMax: SECRET_VALUE_BYTES_MAX,
+      signal: options.signal,
     });
-    const text = await untilEnd(child, options);
     const value = text.replace(/\r?\n$/, '');
     const fault = faultOfValue(value);
     if (fault !== null) throw unavailable(`wrote no secret: ${fault}`);
     return value;
+  } catch (error) {
+    throw error instanceof ProgramError ? unavailable(error.message) : error;
   } finally {
     await rm(folder, { recursive: true, force: true });
-  }
-}
-
-/** @returns what it wrote on stdout, once it has ended with 0. */
-function untilEnd(
-  child: ChildProcess,
-  { signal, timeoutMs = SECRET_COMMAND_TIMEOUT_MS }: RunOptions,
-): Promise<string> {
-  const { promise, resolve, reject } = Promise.withResolvers<string>();
-  const giveUp = (why: string): void => {
-    reject(unavailable(why));
-    kill(child);
-  };
-  const onAbort = (): void => giveUp('was stopped');
-  const timer = setTimeout(() => giveUp(`took more than ${timeoutMs} ms`), timeoutMs);
-  if (signal?.aborted) onAbort();
-  signal?.addEventListener('abort', onAbort);
-  const pieces: Buffer[] = [];
-  let bytes = 0;
-  child.stdout?.on('data', (piece: Buffer) => {
-    pieces.push(piece);
-    bytes += piece.length;
-    if (bytes > SECRET_VALUE_BYTES_MAX) giveUp(`wrote more than ${SECRET_VALUE_BYTES_MAX} bytes`);
-  });
-  child.on('error', () => reject(unavailable('could not be started')));
-  child.on('close', (code, how) => {
-    if (code === 0) resolve(Buffer.concat(pieces).toString());
-    else reject(unavailable(`ended with ${code ?? how}`));
-  });
-  return promise.finally(() => {
-    clearTimeout(timer);
-    signal?.removeEventListener('abort', onAbort);
-  });
-}
-
-function kill(child: ChildProcess): void {
-  child.stdout?.destroy(); // One that left the group may hold it open for ever.
-  try {
-    if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
-  } catch {
-    // It has just ended by itself.
   }
 }
 

@@ -11,7 +11,7 @@ import { Secrets } from '../../src/control/secrets.ts';
 import { Store } from '../../src/control/store.ts';
 import type { Binding } from '../../src/credentials/binding.ts';
 import { Vault } from '../../src/credentials/vault.ts';
-import { temporaryFolder } from '../helpers/control.ts';
+import { keyIn, temporaryFolder } from '../helpers/control.ts';
 import { certificate, json, tokenEndpoint } from '../helpers/token-endpoint.ts';
 
 const INVALID = { code: 'SALLYPORT_SECRET_INVALID' };
@@ -29,11 +29,11 @@ async function setup(t: Test) {
   const pushed: Binding[][] = [];
   const state = { refusing: false, aheadMs: 0 };
   const clock = { ...systemClock, wallMs: () => systemClock.wallMs() + state.aheadMs };
-  const begin = () => {
+  const begin = async () => {
     const store = Store.open(join(folder, 'policy.db'));
     const secrets: Secrets = new Secrets({
       store: store.secrets,
-      vault: Vault.open(join(folder, 'vault.key')),
+      vault: new Vault(await keyIn(join(folder, 'vault.key'))),
       clock,
       scopes,
       trusted: () => createSecureContext({ ca: certificate.authority }),
@@ -49,7 +49,7 @@ async function setup(t: Test) {
     };
     return { secrets, store, close };
   };
-  const first = begin();
+  const first = await begin();
   t.teardown(() => first.close().catch(() => {}));
   const wanted: NewOAuth = {
     name: 'crm',
@@ -89,6 +89,7 @@ t.test('the workers get access tokens; the grant stays, and is sealed', async (t
       secret: '(oauth configured)',
       policy: 'if-sentinel-or-absent',
       allow_plaintext: false,
+      scrub: 'off',
       targets: ['api.crm.example', '*.b.example:8443'],
       source: 'oauth',
       oauth: { token_url: endpoint.url, client_id: 'app', scope: 'read', state: 'ok' },
@@ -99,7 +100,7 @@ t.test('the workers get access tokens; the grant stays, and is sealed', async (t
   const file = readFileSync(join(folder, 'policy.db')).toString('latin1');
   t.notMatch(file, /refresh-\d|access-\d/);
 
-  const again = begin();
+  const again = await begin();
   t.teardown(again.close);
   t.match(again.secrets.bindings(), [{ value: '' }], 'access tokens are not kept');
   await again.secrets.demand(held.secret.id);
@@ -118,7 +119,7 @@ t.test('a demand renews; what is rotated is on the disk at once', async (t) => {
   await Promise.all([secrets.demand(id), secrets.demand(id)]);
   t.match(pushed.at(-1), [{ value: 'access-2' }]);
   t.equal(endpoint.asked.length, 2);
-  const killed = begin(); // The first one was never closed.
+  const killed = await begin(); // The first one was never closed.
   t.teardown(killed.close);
   state.aheadMs *= 2;
   await killed.secrets.demand(id);
@@ -136,7 +137,7 @@ t.test('a change that fails puts back the newest refresh token', async (t) => {
   await t.rejects(secrets.remove({ service: 'crm' }), { code: 'SALLYPORT_PUBLISH_TIMEOUT' });
   state.refusing = false;
   state.aheadMs *= 2;
-  const next = begin();
+  const next = await begin();
   t.teardown(next.close);
   await next.secrets.demand(held.secret.id);
   t.match(endpoint.asked.at(-1)?.form, { refresh_token: 'refresh-2' });
@@ -194,12 +195,12 @@ t.test('a grant that is gone: listed, told once, taken from the workers', async 
 t.test('a start asks in the background', async (t) => {
   const { endpoint, secrets, wanted, reports, begin } = await setup(t);
   await secrets.setOAuth(wanted);
-  const good = begin();
+  const good = await begin();
   good.secrets.start();
   while (good.secrets.bindings()[0]?.value !== 'access-2') await nextTurn();
   await good.close();
   endpoint.instead = (response) => json(response, 503, {});
-  const down = begin();
+  const down = await begin();
   down.secrets.start();
   while (reports.length === 0) await nextTurn();
   t.match(reports, [{ error: 'the token endpoint answered 503' }]);
@@ -279,7 +280,7 @@ t.test('with another key a grant is not readable, and requests fail', async (t) 
   const store = Store.open(join(folder, 'policy.db'));
   store.secrets.reseal(held.secret.id, Buffer.alloc(60));
   store.close();
-  const again = begin();
+  const again = await begin();
   t.teardown(again.close);
   t.match(again.secrets.list({}).secrets, [
     { secret: '(unreadable)', oauth: { state: 'unreadable' } },

@@ -1,7 +1,7 @@
 // The secrets between the disk and the workers. Covers src/control/secret-input.ts,
 // src/control/secret-listing.ts, src/control/secret-selector.ts, src/control/secret-store.ts and
 // src/credentials/placeholder.ts and services.ts too.
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mock } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -15,7 +15,7 @@ import { Store } from '../../src/control/store.ts';
 import type { Binding } from '../../src/credentials/binding.ts';
 import { placeholderFor } from '../../src/credentials/placeholder.ts';
 import { Vault } from '../../src/credentials/vault.ts';
-import { temporaryFolder } from '../helpers/control.ts';
+import { keyIn, temporaryFolder } from '../helpers/control.ts';
 
 const TOKEN = 'ghp_0123456789abcdefghij';
 const INVALID = { code: 'SALLYPORT_SECRET_INVALID' };
@@ -31,17 +31,22 @@ const scopes = {
   nameOf: (number: number) => Object.keys(NUMBERS).find((name) => NUMBERS[name] === number),
 };
 
-function setup(t: Test) {
+async function setup(t: Test) {
   const folder = temporaryFolder(t);
   const path = join(folder, 'policy.db');
   const pushed: Binding[][] = [];
   const reports: object[] = [];
   const state = { refusing: false };
-  const begin = (): { secrets: Secrets; store: Store; close: () => Promise<void> } => {
+  const begin = async (): Promise<{
+    secrets: Secrets;
+    store: Store;
+    close: () => Promise<void>;
+  }> => {
     const store = Store.open(path);
+    const isNeeded = (): boolean => store.secrets.all().some(({ sealed }) => sealed !== null);
     const secrets: Secrets = new Secrets({
       store: store.secrets,
-      vault: Vault.open(join(folder, 'vault.key')),
+      vault: new Vault(await keyIn(join(folder, 'vault.key'), isNeeded)),
       clock: systemClock,
       scopes,
       trusted: () => createSecureContext(),
@@ -57,13 +62,13 @@ function setup(t: Test) {
     };
     return { secrets, store, close };
   };
-  const first = begin();
+  const first = await begin();
   t.teardown(() => first.close().catch(() => {}));
   return { folder, path, pushed, reports, state, begin, ...first };
 }
 
 t.test('a value goes to the workers and, sealed, to the disk; and nowhere else', async (t) => {
-  const { secrets, pushed, folder, begin, close, store } = setup(t);
+  const { secrets, pushed, folder, begin, close, store } = await setup(t);
   const { held, replaced } = await secrets.set({ service: 'github', value: TOKEN });
   t.equal(replaced, false);
   t.match(pushed.at(-1), [
@@ -75,13 +80,13 @@ t.test('a value goes to the workers and, sealed, to the disk; and nowhere else',
   for (const file of ['policy.db', 'vault.key']) {
     t.notOk(readFileSync(join(folder, file)).includes(TOKEN), file);
   }
-  const again = begin();
+  const again = await begin();
   t.strictSame(again.secrets.bindings(), pushed.at(-1), 'the next start has it again');
   await again.close();
 });
 
 t.test('scopes stand beside each other; the same one twice asks for force', async (t) => {
-  const { secrets, pushed } = setup(t);
+  const { secrets, pushed } = await setup(t);
   const first = await secrets.set({ service: 'github', value: TOKEN });
   await secrets.set({ service: 'github', value: 'of the box', sandbox: 'box', policy: 'always' });
   const pushes = pushed.length;
@@ -104,7 +109,7 @@ t.test('scopes stand beside each other; the same one twice asks for force', asyn
 });
 
 t.test('what workers cannot take is taken back', async (t) => {
-  const { secrets, state, store, pushed } = setup(t);
+  const { secrets, state, store, pushed } = await setup(t);
   await secrets.set({ service: 'github', value: TOKEN });
   const before = { bindings: secrets.bindings(), stored: store.secrets.all() };
   state.refusing = true;
@@ -117,7 +122,7 @@ t.test('what workers cannot take is taken back', async (t) => {
 });
 
 t.test('bad input: every fault is named, none tells the value, nothing changes', async (t) => {
-  const { secrets, pushed, store } = setup(t);
+  const { secrets, pushed, store } = await setup(t);
   const bad = 'LEAKED\nLEAKED';
   const custom = { hosts: ['a.com'], env: 'KEY', value: TOKEN };
   for (const [wanted, ...faults] of [
@@ -168,7 +173,7 @@ t.test('bad input: every fault is named, none tells the value, nothing changes',
 });
 
 t.test('a custom secret has a placeholder of its own in each sandbox', async (t) => {
-  const { secrets, pushed } = setup(t);
+  const { secrets, pushed } = await setup(t);
   const wanted: NewCustom = { hosts: ['API.a.com,*.b.com:443'], env: 'A_KEY', value: TOKEN };
   await secrets.setCustom(wanted);
   const [binding] = pushed.at(-1) ?? [];
@@ -230,7 +235,7 @@ t.test('a custom secret has a placeholder of its own in each sandbox', async (t)
 });
 
 t.test('a registry is the host’s alone, or everybody’s', async (t) => {
-  const { secrets, pushed } = setup(t);
+  const { secrets, pushed } = await setup(t);
   const wanted: NewRegistry = { registry: 'GHCR.io', username: 'me', value: TOKEN };
   await secrets.set(wanted);
   await secrets.set({ ...wanted, sandbox: 'box', authEndpoint: 'https://auth.ghcr.io/token' });
@@ -249,7 +254,7 @@ t.test('a registry is the host’s alone, or everybody’s', async (t) => {
 });
 
 t.test('import: all or none, and what is there stays', async (t) => {
-  const { secrets, pushed } = setup(t);
+  const { secrets, pushed } = await setup(t);
   await secrets.set({ service: 'github', value: TOKEN });
   const wanted: NewService[] = [
     { service: 'github', value: 'new-github' },
@@ -268,7 +273,7 @@ t.test('import: all or none, and what is there stays', async (t) => {
 });
 
 t.test('removal: by what it is for, within a scope', async (t) => {
-  const { secrets } = setup(t);
+  const { secrets } = await setup(t);
   const fill = async (): Promise<void> => {
     await secrets.set({ service: 'github', value: TOKEN });
     await secrets.set({ service: 'github', value: TOKEN, sandbox: 'box' });
@@ -308,7 +313,7 @@ t.test('removal: by what it is for, within a scope', async (t) => {
 });
 
 t.test('listings are of a scope or a service, and of nobody when it is unknown', async (t) => {
-  const { secrets } = setup(t);
+  const { secrets } = await setup(t);
   await secrets.set({ service: 'github', value: TOKEN });
   await secrets.set({ service: 'openai', value: TOKEN, sandbox: 'box' });
   await secrets.setCustom({ hosts: ['a.com'], env: 'KEY', value: TOKEN, sandbox: 'box' });
@@ -324,12 +329,12 @@ t.test('listings are of a scope or a service, and of nobody when it is unknown',
 });
 
 t.test('with another key nothing is readable; the daemon starts, requests fail', async (t) => {
-  const { secrets, folder, begin, close, reports } = setup(t);
+  const { secrets, folder, begin, close, reports } = await setup(t);
   await secrets.set({ service: 'github', value: TOKEN });
   await secrets.set({ registry: 'ghcr.io', username: 'me', value: TOKEN });
   await close();
-  rmSync(join(folder, 'vault.key'));
-  const again = begin();
+  writeFileSync(join(folder, 'vault.key'), Buffer.alloc(32, 7));
+  const again = await begin();
   t.teardown(again.close);
   t.match(again.secrets.bindings(), [{ service: 'github', value: '' }]);
   t.match(reports, [
@@ -343,8 +348,33 @@ t.test('with another key nothing is readable; the daemon starts, requests fail',
   t.strictSame(again.store.secrets.all(), []);
 });
 
+t.test('without its key nothing is added or replaced, until all of it is removed', async (t) => {
+  const { secrets, folder, begin, close } = await setup(t);
+  await secrets.set({ service: 'github', value: TOKEN });
+  await close();
+  const keyFile = join(folder, 'vault.key');
+  rmSync(keyFile);
+  const again = await begin();
+  t.teardown(again.close);
+  t.match(again.secrets.bindings(), [{ service: 'github', value: '' }]);
+  const stored = again.store.secrets.all();
+  const gone = { code: 'SALLYPORT_VAULT_UNREADABLE', message: /vault\.key is gone/ };
+  const openai = { service: 'openai', value: TOKEN };
+  await t.rejects(again.secrets.set({ ...openai, service: 'github', replace: true }), gone);
+  await t.rejects(again.secrets.set(openai), gone);
+  await t.rejects(again.secrets.setCustom({ hosts: ['a.com'], env: 'KEY', value: TOKEN }), gone);
+  await t.rejects(again.secrets.import([openai], true), gone);
+  t.strictSame(again.store.secrets.all(), stored);
+  t.notOk(existsSync(keyFile));
+  await again.secrets.set({ service: 'anthropic', command: 'echo token' });
+  t.match(again.secrets.bindings()[0], { service: 'anthropic', value: 'token' }, 'needs no key');
+  await again.secrets.remove({ all: true });
+  await again.secrets.set(openai);
+  t.match(again.secrets.bindings(), [{ service: 'openai', value: TOKEN }]);
+});
+
 t.test('a command gives the value: tried when it is set, fetched at the next start', async (t) => {
-  const { secrets, folder, begin, close, pushed, reports } = setup(t);
+  const { secrets, folder, begin, close, pushed, reports } = await setup(t);
   const file = join(folder, 'value');
   writeFileSync(file, `${TOKEN}\n`);
   const command = `cat ${file}`;
@@ -362,14 +392,14 @@ t.test('a command gives the value: tried when it is set, fetched at the next sta
   await close();
   t.notOk(readFileSync(join(folder, 'policy.db')).includes(TOKEN));
 
-  const again = begin();
+  const again = await begin();
   t.match(again.secrets.bindings(), [{ value: '' }, { value: '' }], 'there is none yet');
   again.secrets.start();
   while (again.secrets.bindings().some(({ value }) => value !== TOKEN)) await nextTurn();
   await again.close();
 
   rmSync(file);
-  const without = begin();
+  const without = await begin();
   t.teardown(without.close);
   without.secrets.start();
   while (reports.length < 2) await nextTurn();
@@ -379,7 +409,7 @@ t.test('a command gives the value: tried when it is set, fetched at the next sta
 });
 
 t.test('a value is fetched anew when its time is over', async (t) => {
-  const { secrets, folder, pushed, reports, state } = setup(t);
+  const { secrets, folder, pushed, reports, state } = await setup(t);
   const file = join(folder, 'value');
   writeFileSync(file, TOKEN);
   mock.timers.enable({ apis: ['setTimeout'] });
@@ -416,7 +446,7 @@ t.test('a value is fetched anew when its time is over', async (t) => {
 });
 
 t.test('a value fetched on demand is with the workers when the demand is answered', async (t) => {
-  const { secrets, folder, pushed } = setup(t);
+  const { secrets, folder, pushed } = await setup(t);
   const file = join(folder, 'value');
   const wanted: NewCustom = { hosts: ['a.com'], env: 'KEY', command: `cat ${file}`, verify: false };
   const { held } = await secrets.setCustom(wanted);
@@ -433,7 +463,7 @@ t.test('a value fetched on demand is with the workers when the demand is answere
 });
 
 t.test('a command that runs does not keep the daemon from stopping', async (t) => {
-  const { secrets } = setup(t);
+  const { secrets } = await setup(t);
   const setting = secrets.set({ service: 'github', command: 'sleep 60' });
   await nextTurn();
   await secrets.close();

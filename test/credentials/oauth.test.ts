@@ -34,7 +34,7 @@ function sourceOf({ url }: TokenEndpoint, { client, secrets }: Given = {}) {
     context: () => context,
     signal: stop.signal,
   });
-  source.keep = (secrets) => void kept.push(secrets);
+  source.keep = async (secrets) => void kept.push(secrets);
   return { source, clock, kept, stop };
 }
 
@@ -124,7 +124,7 @@ t.test(
   async (t) => {
     const { endpoint, source, kept, clock } = await world(t, { secrets: { clientSecret: 'x' } });
     endpoint.rotates = true;
-    source.keep = (secrets) => {
+    source.keep = async (secrets) => {
       t.equal(source.last, kept.length === 0 ? null : `access-${kept.length}`, 'not yet in use');
       kept.push(secrets);
     };
@@ -138,7 +138,7 @@ t.test(
     t.strictSame(source.secrets, kept.at(-1));
 
     const full = new Error('the disk is full');
-    source.keep = () => {
+    source.keep = async () => {
       throw full;
     };
     clock.nowMs += HOUR_MS;
@@ -148,7 +148,7 @@ t.test(
     const questions = endpoint.asked.length;
     await t.rejects(source.value(), full);
     t.equal(endpoint.asked.length, questions, 'nor is more used up');
-    source.keep = (secrets) => void kept.push(secrets);
+    source.keep = async (secrets) => void kept.push(secrets);
     clock.nowMs += OAUTH_RETRY_MS;
     t.equal(await source.value(), 'access-4', 'none of them was lost');
     t.match(kept.slice(2), [{ refreshToken: 'refresh-3' }, { refreshToken: 'refresh-4' }]);

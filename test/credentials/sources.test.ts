@@ -1,4 +1,4 @@
-// Values that commands write: real shells, real time-outs.
+// Values that commands write: real shells, real time-outs. Covers src/credentials/child.ts too.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';

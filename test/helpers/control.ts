@@ -12,6 +12,8 @@ import { type Instance, type InstanceOptions, startInstance } from '../../src/co
 import { createFolders, type Env, type Paths, resolvePaths } from '../../src/control/paths.ts';
 import type { DaemonStatus } from '../../src/control/services.ts';
 import { spawnDaemon } from '../../src/control/spawn.ts';
+import { KeyStore } from '../../src/credentials/key-store.ts';
+import { keychainOf } from '../../src/credentials/keychain.ts';
 import type { Outcome } from '../../src/proxy/exchange.ts';
 
 type Test = Pick<typeof tap, 'teardown'>;
@@ -31,6 +33,18 @@ export function temporaryEnv(t: Test): Env {
     XDG_CONFIG_HOME: join(folder, 'config'),
     XDG_RUNTIME_DIR: join(folder, 'run'),
   };
+}
+
+/** The key in this file, which nobody else knows of. */
+export function keyIn(keyFile: string, isNeeded: () => boolean = () => false): Promise<KeyStore> {
+  return KeyStore.open({
+    keyFile,
+    provided: false,
+    place: 'file',
+    keychain: keychainOf({}, process.platform),
+    isNeeded,
+    report: () => {},
+  });
 }
 
 /** What became of one exchange; as plain as can be but for `facts`. */
@@ -88,6 +102,7 @@ export async function startWorld(
       preset: 'deny-all',
       listen: '127.0.0.1:0',
       workers: 1,
+      keyStore: 'file',
       addressGuard: 'strict',
       via: false,
       forwardedFor: false,
@@ -101,6 +116,7 @@ export async function startWorld(
     },
     {
       paths,
+      keychain: keychainOf({}, process.platform),
       clock: systemClock,
       logger: createDaemonLog(join(paths.state, 'test.log'), 'debug'),
       logFile: null,

@@ -1,8 +1,16 @@
 // A daemon process for tests: options as JSON in the first argument.
+// Keys of tests stay out of the keychain of whoever runs them.
 import { type DaemonOptions, runDaemon } from '../../src/control/daemon.ts';
 
 const options = JSON.parse(process.argv[2] ?? '{}') as Partial<DaemonOptions>;
 process.exitCode = await runDaemon(
-  { version: '0.0.0-test', listen: '127.0.0.1:0', workers: 1, logToFile: true, ...options },
+  {
+    version: '0.0.0-test',
+    listen: '127.0.0.1:0',
+    workers: 1,
+    logToFile: true,
+    keyStore: 'file',
+    ...options,
+  },
   process.env,
 );
