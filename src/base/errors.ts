@@ -155,7 +155,7 @@ export const CODES = {
   },
   SALLYPORT_VAULT_UNREADABLE: {
     status: 500,
-    hint: 'The secrets cannot be decrypted: give back the key file they were written with, or remove them with `sallyport secret rm --all --force`.',
+    hint: 'What is sealed needs its key: see `sallyport daemon status`, and give back the key file or open the keychain.',
   },
   SALLYPORT_STORE_CORRUPT: {
     status: 500,

@@ -129,9 +129,10 @@ function withStartOptions(command: Command): Command {
       collect,
     )
     .addOption(
-      new Option('--key-store <where>', 'where the key of the secrets is to be').choices([
-        ...KEY_PLACES,
-      ]),
+      new Option(
+        '--key-store <where>',
+        'where the key that seals secrets is to be; it moves there',
+      ).choices([...KEY_PLACES]),
     )
     .addOption(new Option('--log-level <level>', 'how much to log').choices([...LOG_LEVELS]))
     .option('--api-listen <host:port>', 'the control API over TCP too; needs --api-token-file')
@@ -275,6 +276,7 @@ type Status = {
   readonly log: string | null;
   readonly audit: string;
   readonly key_place: string | null;
+  readonly key_file: string;
   readonly key_problem: string | null;
 };
 
@@ -303,8 +305,9 @@ async function status(context: Context, json: boolean): Promise<void> {
   }
 }
 
-function keyText({ key_place: place, key_problem: problem }: Status): string {
-  return problem ?? (place === null ? 'made with the first secret' : `in the ${place}`);
+function keyText({ key_place: place, key_file: file, key_problem: problem }: Status): string {
+  if (problem !== null || place === null) return problem ?? 'made with the first secret';
+  return place === 'file' ? file : 'in the keychain';
 }
 
 type LogLevels = { readonly general: string; readonly proxy: string };

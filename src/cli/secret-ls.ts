@@ -1,7 +1,10 @@
 // `secret ls`: what is stored for whom. Values come masked from the daemon; nothing here has them.
 import type { Command } from 'commander';
 import { SallyportError } from '../base/errors.ts';
+import type { ControlClient } from '../control/client.ts';
 import type { SecretsAnswer } from '../control/schemas-secret.ts';
+import { UNREADABLE } from '../control/secret-listing.ts';
+import type { DaemonStatus } from '../control/services.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
 import { table } from './render.ts';
 import { foundInEnvironment } from './secret-import.ts';
@@ -41,7 +44,19 @@ async function list(context: Context, options: ListOptions): Promise<void> {
     if (quiet) return context.out(namesOf(answer));
     const where = global ? '(global)' : sandbox;
     context.out(textOf(answer, where, context.columns));
+    await warnOfKey(context, client, answer);
   });
+}
+
+/** Why secrets are unreadable, when it is not for what is in them. */
+async function warnOfKey(
+  { err }: Context,
+  client: ControlClient,
+  { secrets, custom_secrets: custom }: SecretsAnswer,
+): Promise<void> {
+  if (![...secrets, ...custom].some(({ secret }) => secret === UNREADABLE)) return;
+  const { key_problem: problem } = await client.get<DaemonStatus>('/daemon/status');
+  if (problem !== null) err(`WARNING: ${problem}\n`);
 }
 
 /** How many services have a variable here, but nothing stored. */

@@ -238,6 +238,7 @@ function statusOf(
     log: logFile,
     audit: paths.audit,
     key_place: keys.status.place,
+    key_file: paths.vaultKey,
     key_problem: keys.status.problem,
   });
 }

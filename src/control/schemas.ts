@@ -240,6 +240,7 @@ export const StatusAnswer = z.object({
   log: z.string().nullable(),
   audit: z.string(),
   key_place: z.enum(['file', 'keychain']).nullable().describe('Null until the first secret.'),
+  key_file: z.string(),
   key_problem: z.string().nullable().describe('Why the key of the secrets cannot be had.'),
 });
 

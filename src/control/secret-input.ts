@@ -128,6 +128,26 @@ export function serviceDraft(wanted: NewService): Draft {
   return { ...NOTHING, ...source, ...bound, kind: 'service', name: service, policy };
 }
 
+/**
+ * What several services are stored as, each once.
+ *
+ * @throws SALLYPORT_SECRET_INVALID naming every fault of every one
+ */
+export function draftsOf(wanted: readonly NewService[]): Draft[] {
+  const drafts: Draft[] = [];
+  const faults: string[] = [];
+  for (const one of wanted) {
+    try {
+      drafts.push(serviceDraft(one));
+    } catch (error) {
+      if (!(error instanceof SallyportError)) throw error;
+      faults.push(`${one.service}: ${error.message}`);
+    }
+  }
+  if (faults.length > 0) throw new SallyportError('SALLYPORT_SECRET_INVALID', faults.join('; '));
+  return [...new Map(drafts.map((draft) => [draft.name, draft])).values()];
+}
+
 /** @throws SALLYPORT_SECRET_INVALID naming every fault */
 export function registryDraft(wanted: NewRegistry): Draft {
   const { registry, username = '', authEndpoint = null, allSandboxes, sandbox } = wanted;

@@ -18,6 +18,9 @@ export type HeldSecret = {
   readonly oauth: OAuthState | null;
 };
 
+/** In place of a value that the vault cannot open. */
+export const UNREADABLE = '(unreadable)';
+
 export type SecretFilter = {
   /** Names that nothing is stored for are no fault. */
   readonly sandbox?: string | undefined;
@@ -96,7 +99,7 @@ function isShown(secret: StoredSecret, scopes: ScopeNames, filter: SecretFilter)
 
 function shownValue({ secret, value, oauth }: HeldSecret): string {
   if (secret.oauth !== null) return OAUTH_LABELS[oauth ?? 'unreadable'];
-  if (value === null) return secret.command === null ? '(unreadable)' : '(unavailable)';
+  if (value === null) return secret.command === null ? UNREADABLE : '(unavailable)';
   if (secret.command !== null) return '(command)';
   return secret.kind === 'service' ? '(stored)' : masked(value);
 }
@@ -106,7 +109,7 @@ const OAUTH_LABELS = {
   ok: '(oauth configured)',
   unavailable: '(oauth unavailable)',
   refused: '(oauth refused, sign in again)',
-  unreadable: '(unreadable)',
+  unreadable: UNREADABLE,
 } as const;
 
 function oauthFacts(client: OAuthClient, state: OAuthState | null): Pick<Row, 'source' | 'oauth'> {

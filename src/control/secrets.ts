@@ -17,6 +17,7 @@ import { bindingOf, Entry, sourceOf, tried } from './secret-entry.ts';
 import {
   customDraft,
   type Draft,
+  draftsOf,
   type NewCustom,
   type NewOAuth,
   type NewRegistry,
@@ -301,11 +302,12 @@ export class Secrets {
 
   #entryOf(secret: StoredSecret): Entry {
     const { id, sealed } = secret;
+    const { vault } = this.#options;
     try {
-      const text = sealed === null ? null : this.#options.vault.open(id, sealed);
+      const text = sealed === null ? null : vault.open(id, sealed);
       return new Entry(secret, text, this.#sourceOf(secret, text));
     } catch (error) {
-      this.#report(secret, 'a secret cannot be decrypted', error);
+      if (vault.hasKey) this.#report(secret, 'a secret cannot be decrypted', error); // Else it was told once.
       return new Entry(secret, null, null);
     }
   }
@@ -376,20 +378,4 @@ export class Secrets {
     this.#turn = mine.catch(() => {});
     return mine;
   }
-}
-
-/** @throws SALLYPORT_SECRET_INVALID naming every fault of every one */
-function draftsOf(wanted: readonly NewService[]): Draft[] {
-  const drafts: Draft[] = [];
-  const faults: string[] = [];
-  for (const one of wanted) {
-    try {
-      drafts.push(serviceDraft(one));
-    } catch (error) {
-      if (!(error instanceof SallyportError)) throw error;
-      faults.push(`${one.service}: ${error.message}`);
-    }
-  }
-  if (faults.length > 0) throw new SallyportError('SALLYPORT_SECRET_INVALID', faults.join('; '));
-  return [...new Map(drafts.map((draft) => [draft.name, draft])).values()];
 }

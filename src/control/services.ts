@@ -37,6 +37,8 @@ export type DaemonStatus = {
   readonly audit: string;
   /** Where the key of the secrets is; null until the first secret. */
   readonly key_place: KeyStatus['place'];
+  /** The file with the key, or with where that is. */
+  readonly key_file: string;
   /** Why it cannot be had, and what to do. */
   readonly key_problem: string | null;
 };

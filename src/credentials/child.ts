@@ -9,7 +9,7 @@ export type Program = {
   /** Absent: that of this process. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Written to its stdin; absent: that is empty. */
-  readonly input?: string;
+  readonly input?: string | undefined;
   readonly timeoutMs: number;
   /** Of what it may write on stdout. */
   readonly bytesMax: number;

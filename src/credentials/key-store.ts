@@ -29,9 +29,9 @@ export type KeyStatus = {
   readonly problem: string | null;
 };
 
-const NOT_IN_FILE = 'the key of the secrets is in the keychain and cannot be had';
+const IN_KEYCHAIN = 'the key of the secrets is in the keychain and cannot be had';
 const TRY_AGAIN =
-  'unlock the keychain and run `sallyport daemon restart`, or give the key up with `sallyport secret rm --all` and `sallyport daemon restart --key-store file`';
+  'open the keychain and run `sallyport daemon restart` where it can be reached, or give the key up: `sallyport secret rm --all --force`, then `sallyport daemon restart --key-store file`';
 
 export class KeyStore {
   readonly #options: KeyStoreOptions;
@@ -92,7 +92,7 @@ export class KeyStore {
   }
 
   #lose(): void {
-    const problem = `the key file ${this.#options.keyFile} is gone, and secrets need it: give it back, or remove them with \`sallyport secret rm --all\``;
+    const problem = `the key file ${this.#options.keyFile} is gone, and secrets need it: give it back, or remove them with \`sallyport secret rm --all --force\``;
     if (this.#options.isNeeded()) this.#status = { place: 'file', problem };
   }
 
@@ -117,7 +117,7 @@ export class KeyStore {
     if (key instanceof KeychainError) {
       // A keychain is given up when somebody says so, not for being locked once.
       if (place !== 'auto' && !isNeeded()) return;
-      const problem = `${NOT_IN_FILE}: ${key.message}; ${TRY_AGAIN}`;
+      const problem = `${IN_KEYCHAIN}: ${key.message}; ${TRY_AGAIN}`;
       this.#status = { place: 'keychain', problem };
       return;
     }
@@ -137,7 +137,8 @@ export class KeyStore {
     } catch (error) {
       if (!(error instanceof KeychainError)) throw error;
       if (place === 'keychain') {
-        throw unreadable(`the keychain does not take the key of the secrets: ${error.message}`);
+        const what = `the keychain does not take the key of the secrets: ${error.message}`;
+        throw unreadable(`${what}; --key-store file does without`);
       }
       report('info', `no keychain for the key of the secrets: ${error.message}`);
       return this.#keepInFile(key);

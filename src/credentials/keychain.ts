@@ -4,7 +4,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { KEYCHAIN_OUTPUT_BYTES_MAX, KEYCHAIN_TIMEOUT_MS } from '../base/limits.ts';
-import { outputOfProgram, ProgramError } from './child.ts';
+import { outputOfProgram, type Program, ProgramError } from './child.ts';
 
 export type Keychain = {
   /**
@@ -28,6 +28,8 @@ export class KeychainError extends Error {
 }
 
 type Env = Readonly<Record<string, string | undefined>>;
+/** Runs a program. @throws KeychainError */
+type Ask = (command: string, args: string[], input?: string) => Promise<string>;
 
 const LABEL = 'Sallyport: key of the secrets';
 /** errSecItemNotFound (-25300) and errSecInteractionNotAllowed (-25308) as exit codes of `security`. */
@@ -39,10 +41,12 @@ const MAC_LOCKED = 36;
  *
  * @param env  PATH, and what leads to the session bus: DBUS_SESSION_BUS_ADDRESS or XDG_RUNTIME_DIR
  * @param platform  process.platform
+ * @param timeoutMs  for each answer
  */
-export function keychainOf(env: Env, platform: string): Keychain {
-  if (platform === 'darwin') return macKeychain(env);
-  if (platform === 'linux' && hasSessionBus(env)) return secretService(env);
+export function keychainOf(env: Env, platform: string, timeoutMs = KEYCHAIN_TIMEOUT_MS): Keychain {
+  const ask: Ask = (command, args, input) => answerOf({ command, args, env, input, timeoutMs });
+  if (platform === 'darwin') return macKeychain(ask);
+  if (platform === 'linux' && hasSessionBus(env)) return secretService(ask);
   const why = platform === 'linux' ? 'there is no D-Bus session' : `none is known on ${platform}`;
   const refuse = (): Promise<never> => Promise.reject(new KeychainError(why));
   return { find: refuse, store: refuse };
@@ -53,29 +57,29 @@ function hasSessionBus({ DBUS_SESSION_BUS_ADDRESS: address, XDG_RUNTIME_DIR: run
   return Boolean(address) || (Boolean(runtime) && existsSync(join(runtime ?? '', 'bus')));
 }
 
-function secretService(env: Env): Keychain {
+function secretService(ask: Ask): Keychain {
   const attributes = (id: string): string[] => ['application', 'sallyport', 'key', id];
   return {
     // Not `lookup`: that asks the person to unlock a locked keychain, and waits for the answer.
     find: async (id) => {
-      const found = await ask(env, 'secret-tool', ['search', ...attributes(id)]);
+      const found = await ask('secret-tool', ['search', ...attributes(id)]);
       const text = /^secret = (.*)$/m.exec(found)?.[1];
       if (text === undefined && /^\[/.test(found)) throw new KeychainError('it is locked');
       return text ?? null;
     },
     store: async (id, text) => {
       const args = ['store', `--label=${LABEL}`, ...attributes(id)];
-      await ask(env, 'secret-tool', args, text);
+      await ask('secret-tool', args, text);
     },
   };
 }
 
-function macKeychain(env: Env): Keychain {
+function macKeychain(ask: Ask): Keychain {
   return {
     find: async (id) => {
       const args = ['find-generic-password', '-s', 'sallyport', '-a', id, '-w'];
       try {
-        return (await ask(env, 'security', args)).trimEnd();
+        return (await ask('security', args)).trimEnd();
       } catch (error) {
         const exitCode = exitCodeOf(error);
         if (exitCode === MAC_NOT_FOUND) return null;
@@ -84,7 +88,7 @@ function macKeychain(env: Env): Keychain {
     },
     store: async (id, text) => {
       const words = `add-generic-password -U -s sallyport -a ${id} -l "${LABEL}" -w ${text}\n`;
-      await ask(env, 'security', ['-i'], words);
+      await ask('security', ['-i'], words);
     },
   };
 }
@@ -95,18 +99,11 @@ function exitCodeOf(error: unknown): number | null {
 }
 
 /** @throws KeychainError */
-async function ask(env: Env, command: string, args: string[], input?: string): Promise<string> {
+async function answerOf(program: Omit<Program, 'bytesMax'>): Promise<string> {
   try {
-    return await outputOfProgram({
-      command,
-      args,
-      env,
-      ...(input !== undefined && { input }),
-      timeoutMs: KEYCHAIN_TIMEOUT_MS,
-      bytesMax: KEYCHAIN_OUTPUT_BYTES_MAX,
-    });
+    return await outputOfProgram({ ...program, bytesMax: KEYCHAIN_OUTPUT_BYTES_MAX });
   } catch (cause) {
     if (!(cause instanceof ProgramError)) throw cause;
-    throw new KeychainError(`${command} ${cause.message}`, { cause });
+    throw new KeychainError(`${program.command} ${cause.message}`, { cause });
   }
 }

@@ -15,6 +15,11 @@ export class Vault {
     this.#keys = keys;
   }
 
+  /** Without one nothing is opened: it cannot be had, or was not made yet. */
+  get hasKey(): boolean {
+    return this.#keys.key !== null;
+  }
+
   /**
    * @returns nonce, tag and ciphertext; bound to `id`, so it cannot stand in for another secret.
    * @throws SALLYPORT_VAULT_UNREADABLE when the key cannot be had; nothing is sealed with another.

@@ -349,7 +349,7 @@ t.test('with another key nothing is readable; the daemon starts, requests fail',
 });
 
 t.test('without its key nothing is added or replaced, until all of it is removed', async (t) => {
-  const { secrets, folder, begin, close } = await setup(t);
+  const { secrets, folder, begin, close, reports } = await setup(t);
   await secrets.set({ service: 'github', value: TOKEN });
   await close();
   const keyFile = join(folder, 'vault.key');
@@ -357,6 +357,7 @@ t.test('without its key nothing is added or replaced, until all of it is removed
   const again = await begin();
   t.teardown(again.close);
   t.match(again.secrets.bindings(), [{ service: 'github', value: '' }]);
+  t.strictSame(reports, [], 'that there is no key is told once, elsewhere');
   const stored = again.store.secrets.all();
   const gone = { code: 'SALLYPORT_VAULT_UNREADABLE', message: /vault\.key is gone/ };
   const openai = { service: 'openai', value: TOKEN };

@@ -11,13 +11,14 @@ import { fakeKeychain } from '../helpers/keychain.ts';
 const UNREADABLE = { code: 'SALLYPORT_VAULT_UNREADABLE' };
 const LOCKED = {
   ...UNREADABLE,
-  message: /is in the keychain and cannot be had: it is locked; unlock the keychain and run/,
+  message: /is in the keychain and cannot be had: it is locked; open the keychain and run/,
 };
 
 function setup(t: Test) {
   const keyFile = join(temporaryFolder(t), 'vault.key');
   const fake = fakeKeychain(t, 'secret-tool');
   const keychain = keychainOf(fake.env, 'linux');
+  const hasty = keychainOf(fake.env, 'linux', 300);
   const state = { needed: false };
   const reports: string[] = [];
   const open = (more: Partial<KeyStoreOptions> = {}): Promise<KeyStore> =>
@@ -36,7 +37,7 @@ function setup(t: Test) {
     if (content === null || 'key' in content) throw new Error('it is in the file');
     return Buffer.from(fake.items()[content.id] ?? '', 'hex');
   };
-  return { keyFile, fake, state, reports, open, inKeychain };
+  return { keyFile, fake, hasty, state, reports, open, inKeychain };
 }
 
 t.test('auto: with the first secret, in the keychain; found there by the next', async (t) => {
@@ -60,9 +61,9 @@ t.test('auto: with the first secret, in the keychain; found there by the next', 
 
 t.test('auto: in the file when the keychain does not take it, and then for good', async (t) => {
   for (const mood of ['locked', 'silent', 'broken'] as const) {
-    const { keyFile, fake, open, reports } = setup(t);
+    const { keyFile, fake, hasty, open, reports } = setup(t);
     fake.setMood(mood);
-    const key = await (await open()).need();
+    const key = await (await open(mood === 'silent' ? { keychain: hasty } : {})).need();
     t.strictSame(readKeyFile(keyFile), { key });
     t.match(reports, [/^info: no keychain for the key of the secrets: secret-tool /, keyFile]);
     fake.setMood('open');
@@ -99,20 +100,21 @@ t.test('what the keychain does not give back is not relied upon', async (t) => {
 });
 
 t.test('a key that cannot be had: no other is made, and it is there again later', async (t) => {
-  const { keyFile, fake, state, open } = setup(t);
+  const { keyFile, fake, hasty, state, open } = setup(t);
   const key = await (await open()).need();
   const [id = ''] = Object.keys(fake.items());
   const marker = readFileSync(keyFile, 'utf8');
   state.needed = true;
   for (const [mood, why] of [
     ['locked', 'it is locked'],
-    ['silent', 'secret-tool took more than 2000 ms'],
+    ['silent', 'secret-tool took more than 300 ms'],
     ['broken', 'secret-tool ended with 3'],
   ] as const) {
     fake.setMood(mood);
     const places = ['auto', 'file', 'keychain'] as const;
-    for (const store of await Promise.all(places.map((place) => open({ place })))) {
-      t.match(store.status, { place: 'keychain', problem: `cannot be had: ${why}; unlock` });
+    const more = mood === 'silent' ? { keychain: hasty } : {};
+    for (const store of await Promise.all(places.map((place) => open({ place, ...more })))) {
+      t.match(store.status, { place: 'keychain', problem: `cannot be had: ${why}; open` });
       t.equal(store.key, null);
       await t.rejects(store.need(), { ...UNREADABLE, message: store.status.problem ?? '' });
     }

@@ -23,8 +23,8 @@ export type Cli = {
 
 const BIN = join(import.meta.dirname, '../../bin');
 
-/** An instance of the product, isolated by its XDG folders. */
-export function isolatedCli(t: Test): Cli {
+/** An instance of the product, isolated by its XDG folders. @param more  variables beside those */
+export function isolatedCli(t: Test, more: Record<string, string> = {}): Cli {
   const folder = mkdtempSync(join(tmpdir(), 'sallyport-test-'));
   const env = {
     PATH: process.env.PATH ?? '',
@@ -32,6 +32,7 @@ export function isolatedCli(t: Test): Cli {
     XDG_STATE_HOME: join(folder, 'state'),
     XDG_CONFIG_HOME: join(folder, 'config'),
     XDG_RUNTIME_DIR: join(folder, 'run'),
+    ...more,
   };
   const run = (...args: string[]): Promise<Ran> =>
     execute(process.execPath, [join(BIN, 'sallyport.js'), ...args], env);
@@ -53,7 +54,9 @@ export function isolatedCli(t: Test): Cli {
     ok,
     pipe,
     start: async (...args) => {
-      const ran = await run('daemon', 'start', '-d', '--listen', '127.0.0.1:0', ...args);
+      // Keys of tests stay out of the keychain of whoever runs them.
+      const ours = ['--listen', '127.0.0.1:0', '--key-store', 'file'];
+      const ran = await run('daemon', 'start', '-d', ...ours, ...args);
       t.equal(ran.code, 0, `daemon start: ${ran.err}`);
       const status = JSON.parse((await run('daemon', 'status', '--json')).out);
       return Number(status.listen.split(':').at(-1));
