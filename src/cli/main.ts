@@ -5,7 +5,7 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { SECRET_VALUE_BYTES_MAX } from '../base/limits.ts';
 import type { Context } from './context.ts';
-import { runCommand } from './run.ts';
+import { runCommand } from './command.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 

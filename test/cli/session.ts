@@ -2,7 +2,7 @@
 // to try every spelling. With keys, a person is there and types them.
 import { dirname } from 'node:path';
 import { PassThrough } from 'node:stream';
-import { runCommand } from '../../src/cli/run.ts';
+import { runCommand } from '../../src/cli/command.ts';
 import type { World } from '../helpers/control.ts';
 
 export type Said = { readonly code: number; readonly out: string; readonly err: string };
