@@ -4,6 +4,7 @@ import { CommanderError } from 'commander';
 import { type Code, SallyportError } from '../base/errors.ts';
 import { type Context, createContext } from './context.ts';
 import { createProgram } from './program.ts';
+import { EXIT_NOT_RUN } from './run.ts';
 
 const EXIT_INTERRUPTED = 130;
 
@@ -13,7 +14,7 @@ const HINTS: Partial<Record<Code, string>> = {
   SALLYPORT_TARGET_INVALID: 'Name a host, host:port, an address or a URL.',
 };
 
-/** @returns the exit code: 0, 1, 130 after Ctrl-C at a question; `policy check`: 1 denied, 2 error */
+/** @returns the exit code: 0, 1, 130 after Ctrl-C at a question; `policy check` and `run` have more */
 export async function runCommand(
   given: Omit<Context, 'paths' | 'exitWith'>,
   words: readonly string[],
@@ -26,14 +27,15 @@ export async function runCommand(
     await createProgram(createContext({ ...given, exitWith })).parseAsync(words, { from: 'user' });
     return exitCode;
   } catch (error) {
-    return failed(error, isCheck(words) ? 2 : 1, given.err);
+    return failed(error, failureOf(words), given.err);
   }
 }
 
-/** `policy check` has 1 for a denial, so that its errors need another code. */
-function isCheck(words: readonly string[]): boolean {
+/** `policy check` has 1 for a denial, `run` for what its command says: their errors need other codes. */
+function failureOf(words: readonly string[]): number {
   const [group, command] = words.filter((word) => !word.startsWith('-'));
-  return group === 'policy' && command === 'check';
+  if (group === 'run') return EXIT_NOT_RUN;
+  return group === 'policy' && command === 'check' ? 2 : 1;
 }
 
 function failed(error: unknown, code: number, err: (text: string) => void): number {

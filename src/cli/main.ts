@@ -4,8 +4,8 @@ import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { SECRET_VALUE_BYTES_MAX } from '../base/limits.ts';
-import type { Context } from './context.ts';
 import { runCommand } from './command.ts';
+import type { Context } from './context.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 

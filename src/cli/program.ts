@@ -5,10 +5,12 @@ import { addCompletionCommand } from './completion.ts';
 import type { Context } from './context.ts';
 import { addDaemonCommands } from './daemon.ts';
 import { addDemoCommand } from './demo.ts';
+import { addEnvCommand } from './env.ts';
 import { addListCommands } from './policy-list.ts';
 import { addLogCommand } from './policy-log.ts';
 import { addRuleCommands } from './policy-rules.ts';
 import { addSetupCommands } from './policy-setup.ts';
+import { addRunCommand } from './run.ts';
 import { addSandboxCommands } from './sandbox.ts';
 import { addSecretCommands } from './secret.ts';
 
@@ -17,6 +19,7 @@ export function createProgram(context: Context): Command {
   const program = new Command(context.program)
     .description('The guarded way out of a sandbox: an egress policy proxy.')
     .version(context.version, '-v, --version', 'print the version')
+    .enablePositionalOptions() // What stands behind `run COMMAND` is the command's.
     .exitOverride()
     .configureOutput({
       writeOut: context.out,
@@ -30,12 +33,15 @@ Begin with:
   $ ${context.program} demo                                   see it work, without internet
   $ ${context.program} daemon start -d --policy balanced      run the proxy on 127.0.0.1:3128
   $ ${context.program} sandbox add my-sandbox                 get a proxy URL for a sandbox
+  $ ${context.program} run -- npm ci                           run a command through the proxy
   $ ${context.program} policy allow network example.com       let it reach a host
   $ ${context.program} secret set github                      give it a credential it never holds
 `,
     );
   addDaemonCommands(program, context);
   addSandboxCommands(program, context);
+  addEnvCommand(program, context);
+  addRunCommand(program, context);
   addAuthorityCommands(program, context);
   addSecretCommands(program, context);
   const policy = program.command('policy').description('what sandboxes may reach');

@@ -72,7 +72,7 @@ async function add(context: Context, name: string, options: AddOptions): Promise
       ...(options.deny !== undefined && { deny: options.deny }),
     });
     if (options.json) printJson(context, issued);
-    else context.out(issuedText(issued));
+    else context.out(issuedText(context, issued));
   });
 }
 
@@ -90,17 +90,19 @@ async function rotate(
   await withDaemon(context, async (client) => {
     const issued = await client.post<SandboxIssue>(`/sandbox/${encodeURIComponent(name)}/token`);
     if (json) printJson(context, issued);
-    else context.out(issuedText(issued));
+    else context.out(issuedText(context, issued));
   });
 }
 
-function issuedText({ name, proxy_url }: SandboxIssue): string {
+function issuedText({ program }: Context, { name, proxy_url }: SandboxIssue): string {
   return `Sandbox ${name}. Its proxy URL carries the token and is shown this once:
 
   ${proxy_url}
 
 In the sandbox:
   export http_proxy=${proxy_url} https_proxy=$http_proxy HTTP_PROXY=$http_proxy HTTPS_PROXY=$http_proxy
+
+${program} env --sandbox ${name} prints all that it needs; give it the token as SALLYPORT_TOKEN.
 `;
 }
 

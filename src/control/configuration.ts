@@ -72,6 +72,10 @@ export class Configuration {
     return this.#trust.context;
   };
 
+  get upstreamAuthorities(): readonly string[] {
+    return this.#options.upstreamAuthorities;
+  }
+
   /** Without SO_REUSEPORT only one worker can listen. */
   get workers(): number {
     return this.#reusePort ? this.#options.workers : 1;

@@ -21,12 +21,14 @@ import { governanceFacts } from './governance-status.ts';
 import { DecisionLog } from './log.ts';
 import type { Paths } from './paths.ts';
 import { PolicyService } from './policy.ts';
+import { sandboxVariables } from './sandbox-variables.ts';
 import { formatListen, Sandboxes } from './sandboxes.ts';
 import { openSecretKey } from './secret-key.ts';
 import { Secrets } from './secrets.ts';
 import { buildServer } from './server.ts';
 import type { DaemonStatus, Services } from './services.ts';
 import { Store } from './store.ts';
+import { TrustFiles } from './trust.ts';
 
 export type InstanceOptions = ProxyOptions & {
   /** Chosen if none was chosen before. */
@@ -129,12 +131,15 @@ function servicesOf(parts: {
   readonly status: Services['status'];
 }): Services {
   const { governed, state, configuration, options, around } = parts;
-  const { policy, sandboxes, secrets, authority, configure } = governed;
+  const { policy, sandboxes, secrets, authority, trust, configure } = governed;
   return {
     policy,
     sandboxes,
     secrets,
     authority,
+    trust,
+    defaultSandbox: options.defaultSandbox ?? null,
+    variablesOf: (number) => sandboxVariables(state.store.secrets.all(), number),
     matcher: parts.matcher,
     addressGuard: options.addressGuard,
     governance: () => governanceFacts(policy.governance, null),
@@ -164,6 +169,7 @@ type Governed = {
   readonly sandboxes: Sandboxes;
   readonly secrets: Secrets;
   readonly authority: Authority;
+  readonly trust: TrustFiles;
   /** Null before there are any; then nobody has to be told. */
   readonly workers: { pool: WorkerPool | null };
   /** Tells all workers what holds now. */
@@ -190,8 +196,20 @@ async function govern(
     await policy.dropScope(number);
     await secrets.dropScope(number);
   };
-  const authority = new Authority({ path: paths.authority, clock, onChange: configure });
+  const onChange = async (): Promise<void> => {
+    await configure();
+    trust.refresh();
+  };
+  const authority = new Authority({ path: paths.authority, clock, onChange });
   closing.push(() => authority.close());
+  const trust = new TrustFiles({
+    folder: paths.trust,
+    authority: () => authority.material.trustPem,
+    upstream: configuration.upstreamAuthorities,
+    onTrouble: (error) =>
+      logger.error({ error: describe(error) }, 'the files for sandboxes cannot be written'),
+  });
+  trust.refresh();
   const reservedPaths = [paths.socket];
   const sandboxes = new Sandboxes({ store, clock, configure, dropScope, reservedPaths });
   const secrets = new Secrets({
@@ -206,7 +224,7 @@ async function govern(
   closing.push(() => secrets.close());
   const policy = await PolicyService.start(store, publisher, sandboxes, clock);
   closing.push(() => policy.settled());
-  return { policy, sandboxes, secrets, authority, workers, configure };
+  return { policy, sandboxes, secrets, authority, trust, workers, configure };
 }
 
 type Parts = {

@@ -21,6 +21,8 @@ export type Paths = {
   readonly vaultKeyProvided: boolean;
   /** The certificate authority, with its key. */
   readonly authority: string;
+  /** The files that sandboxes may have. */
+  readonly trust: string;
   readonly audit: string;
   readonly daemonLog: string;
 };
@@ -61,6 +63,7 @@ export function resolvePaths(env: Env): Paths {
     vaultKey: provided ?? join(state, 'vault.key'),
     vaultKeyProvided: provided !== undefined,
     authority: join(state, 'authority.json'),
+    trust: join(state, 'trust'),
     audit: join(state, 'audit'),
     daemonLog: join(state, 'daemon.log'),
   };

@@ -247,12 +247,18 @@ export function formatListen(listen: Listen): string {
 /**
  * The URL for HTTP_PROXY: that of its own listener, else the shared one with name and token.
  *
- * @param shared  HOST:PORT of the shared listener.
+ * @param shared  the shared listener.
  */
 export function proxyUrl({ sandbox, token }: Issued, shared: Listen): string {
-  const own = sandbox.listen?.kind === 'tcp';
-  const place = formatListen(reachable(own && sandbox.listen !== null ? sandbox.listen : shared));
-  return own ? `http://${place}` : `http://${sandbox.name}:${token}@${place}`;
+  const { name, listen } = sandbox;
+  if (listen?.kind === 'tcp') return `http://${formatListen(reachable(listen))}`;
+  return `http://${name}:${token}@${formatListen(reachable(shared))}`;
+}
+
+/** The same without name and token; null for a unix socket, which no URL can name. */
+export function proxyPlace({ listen }: StoredSandbox, shared: Listen): string | null {
+  const place = listen ?? shared;
+  return place.kind === 'unix' ? null : `http://${formatListen(reachable(place))}`;
 }
 
 /** A listener on all addresses is told by one that a client on this machine can use. */

@@ -18,6 +18,7 @@ import {
 } from '../base/limits.ts';
 import { addAuthorityRoutes } from './routes-authority.ts';
 import { addDaemonRoutes } from './routes-daemon.ts';
+import { addEnvironmentRoutes } from './routes-environment.ts';
 import { addLogRoutes } from './routes-log.ts';
 import { addPolicyRoutes } from './routes-policy.ts';
 import { addSandboxRoutes } from './routes-sandbox.ts';
@@ -80,6 +81,7 @@ export async function buildServer(services: Services, access: Access): Promise<F
     addDaemonRoutes(typed, services);
     addSandboxRoutes(typed, services);
     addAuthorityRoutes(typed, services);
+    addEnvironmentRoutes(typed, services);
     addSecretRoutes(typed, services);
     addPolicyRoutes(typed, services);
     addLogRoutes(typed, services);

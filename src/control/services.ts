@@ -11,6 +11,7 @@ import type { DecisionLog } from './log.ts';
 import type { PolicyService } from './policy.ts';
 import type { Sandboxes } from './sandboxes.ts';
 import type { Secrets } from './secrets.ts';
+import type { TrustFiles } from './trust.ts';
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -48,6 +49,11 @@ export type Services = {
   readonly sandboxes: Sandboxes;
   readonly secrets: Secrets;
   readonly authority: Authority;
+  readonly trust: TrustFiles;
+  /** Whom unauthenticated loopback clients are taken for. */
+  readonly defaultSandbox: string | null;
+  /** What the sandbox of this number holds in place of secrets, by variable. */
+  readonly variablesOf: (number: number) => Readonly<Record<string, string>>;
   /** The daemon's own lane. */
   readonly matcher: Matcher;
   readonly addressGuard: AddressGuard;

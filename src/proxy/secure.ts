@@ -1,16 +1,11 @@
 // TLS towards the destination: verified against the trusted authorities for the name that was
 // judged, and never given up for less.
-import {
-  connect,
-  createSecureContext,
-  getCACertificates,
-  type SecureContext,
-  type TLSSocket,
-} from 'node:tls';
+import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
 import { SallyportError } from '../base/errors.ts';
 import { CONNECT_TIMEOUT_MS, TLS_SESSIONS_MAX } from '../base/limits.ts';
 import { isAddress } from '../policy/address.ts';
 import { formatHostPort } from '../policy/resource.ts';
+import { systemAuthorities } from '../tls/roots.ts';
 import type { Permit } from './decide.ts';
 import { dial } from './route.ts';
 
@@ -38,12 +33,6 @@ export class Trust {
     if (this.#sessions.size >= TLS_SESSIONS_MAX) this.#sessions.clear();
     this.#sessions.set(key, session);
   }
-}
-
-/** The system's store; where a container has none, the one that came with the runtime. */
-function systemAuthorities(): readonly string[] {
-  const system = getCACertificates('system');
-  return system.length > 0 ? system : getCACertificates('bundled');
 }
 
 /**

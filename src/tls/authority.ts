@@ -34,6 +34,7 @@ export type AuthorityDescription = {
 };
 
 const CLOCK_SKEW_MS = 3_600_000; // Sandboxes whose clock is behind must not find it in the future.
+const ORGANIZATION = 'Sallyport';
 const RSA_BITS_MIN = 2_048;
 const CURVES: ReadonlySet<string> = new Set(['prime256v1', 'secp384r1', 'secp521r1']);
 
@@ -49,7 +50,7 @@ export function createAuthority(wanted: {
 }): AuthorityMaterial {
   const { name, nowMs, permitted = [] } = wanted;
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
-  const subject = nameOf(name, 'Sallyport');
+  const subject = nameOf(name, ORGANIZATION);
   const id = keyIdentifier(privateKey);
   const certificatePem = buildCertificate({
     issuer: subject,
@@ -112,6 +113,11 @@ export function describeAuthority({ certificatePem }: AuthorityMaterial): Author
   };
 }
 
+/** Whether `createAuthority` made it, of this instance or another. */
+export function isMadeHere({ subject }: X509Certificate): boolean {
+  return subject.startsWith(`O=${ORGANIZATION}\n`);
+}
+
 /** Whether it ends so soon that clients should be given the next one. */
 export function needsRenewal({ certificatePem }: AuthorityMaterial, nowMs: number): boolean {
   const { validToDate } = new X509Certificate(certificatePem);
@@ -145,7 +151,8 @@ function readPem(text: string, passphrase: string | null): Parts {
   }
 }
 
-function pemBlocks(text: string): string[] {
+/** Each certificate in a text, as it stands there. */
+export function pemBlocks(text: string): string[] {
   return text.match(/-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g) ?? [];
 }
 

@@ -31,20 +31,21 @@ const OIDS = {
 const { Class, Type } = asn1;
 const COMMON_NAME_BYTES_MAX = 64; // RFC 5280 appendix A, ub-common-name.
 
-function node(type: forge.asn1.Type, value: string | Node[]): Node {
+export function node(type: forge.asn1.Type, value: string | Node[]): Node {
   return asn1.create(Class.UNIVERSAL, type, Array.isArray(value), value as never);
 }
 
-function tagged(tag: number, value: string | Node[]): Node {
+export function tagged(tag: number, value: string | Node[]): Node {
   const type = tag as forge.asn1.Type;
   return asn1.create(Class.CONTEXT_SPECIFIC, type, Array.isArray(value), value as never);
 }
 
-const sequence = (...parts: Node[]): Node => node(Type.SEQUENCE, parts);
-const oid = (name: keyof typeof OIDS): Node => node(Type.OID, asn1.oidToDer(OIDS[name]).getBytes());
-const octets = (bytes: Buffer): Node => node(Type.OCTETSTRING, bytes.toString('binary'));
+export const sequence = (...parts: Node[]): Node => node(Type.SEQUENCE, parts);
+export const oidOf = (dotted: string): Node => node(Type.OID, asn1.oidToDer(dotted).getBytes());
+const oid = (name: keyof typeof OIDS): Node => oidOf(OIDS[name]);
+export const octets = (bytes: Buffer): Node => node(Type.OCTETSTRING, bytes.toString('binary'));
 
-function der(part: Node): Buffer {
+export function der(part: Node): Buffer {
   return Buffer.from(asn1.toDer(part).getBytes(), 'binary');
 }
 

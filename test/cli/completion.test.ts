@@ -26,6 +26,8 @@ t.test('every command is completed, with its options and choices', async (t) => 
   t.ok(table.get('')?.includes('policy'));
   t.ok(table.get('policy')?.includes('check'));
   t.ok(table.get('policy allow network')?.includes('--sandbox'));
+  t.ok(table.get('env')?.includes('--docker'));
+  t.ok(table.get('run')?.includes('--sandbox'));
   t.ok(table.get('policy set-default')?.includes('balanced'));
   t.notOk(table.get('daemon start')?.includes('--log-to-file'), 'hidden options stay hidden');
 });

@@ -7,14 +7,18 @@ import type { World } from '../helpers/control.ts';
 
 export type Said = { readonly code: number; readonly out: string; readonly err: string };
 
-type More = { readonly piped?: string; readonly env?: Record<string, string> };
+type More = {
+  readonly piped?: string;
+  readonly env?: Record<string, string>;
+  readonly interrupt?: number;
+};
 
 /** @param keys  what the person types once the question stands there; null: nobody is there. */
 export async function say(
   { paths }: Pick<World, 'paths'>,
   words: readonly string[],
   keys: string | null = null,
-  { piped = '', env = {} }: More = {},
+  { piped = '', env = {}, interrupt }: More = {},
 ): Promise<Said> {
   let [out, err] = ['', ''];
   const [input, output] = [new PassThrough(), new PassThrough()];
@@ -42,7 +46,10 @@ export async function say(
       err: (text) => {
         err += text;
       },
-      onInterrupt: () => () => {},
+      onInterrupt: (handler) => {
+        if (interrupt !== undefined) handler(interrupt); // At once.
+        return () => {};
+      },
     },
     words,
   );
