@@ -14,6 +14,9 @@ import {
 import { table } from './render.ts';
 import { ensureInitialized } from './setup.ts';
 
+/** Of GET /policy/network/rules; a daemon from before an upgrade knows of no bypass. */
+type Listing = { readonly rules: readonly ListedRule[]; readonly bypass?: readonly string[] };
+
 type ListOptions = {
   readonly json?: boolean;
   readonly type: string;
@@ -117,16 +120,17 @@ async function list(
   await withDaemon(context, async (client) => {
     await ensureInitialized(context, client);
     const governance = await client.get<GovernanceFacts>('/policy/governance');
-    const answer = await client.get<{ rules: ListedRule[] }>('/policy/network/rules', {
+    const { bypass = [], ...answer } = await client.get<Listing>('/policy/network/rules', {
       type: options.type,
       sandbox,
       include_inactive: String(options.includeInactive === true || governance.active),
     });
     const all = presetsFirst(answer.rules.filter((rule) => selected(rule, options)));
     const shown = options.includeInactive ? all : all.filter(({ status }) => status === 'active');
-    if (options.json) return printJson(context, { rules: shown });
+    if (options.json) return printJson(context, { rules: shown, bypass });
     context.out(headerOf(governance, all.length - shown.length));
     context.out(listingOf(shown, options, context.columns));
+    if (bypass.length > 0) context.out(`\nNever intercepted: ${bypass.join(', ')}\n`);
   });
 }
 

@@ -179,7 +179,8 @@ function lineOf(seq: number, time: string, o: Outcome): string {
     `"host":${text(o.host)},"port":${o.port},"address":${text(o.address)},` +
     `"verdict":"${o.verdict}","deny_kind":${text(o.deny_kind)},"rule":${text(o.rule)},` +
     `"source":${text(o.source)},"reason":${text(o.reason)},"code":${text(o.code)},` +
-    `"injected":${text(o.injected)},"masked":${o.masked},"status":${o.status},"bytes_up":${o.bytes_up},"bytes_down":${o.bytes_down},` +
+    `"bypass":${text(o.bypass)},"injected":${text(o.injected)},"masked":${o.masked},"status":${o.status},` +
+    `"bytes_up":${o.bytes_up},"bytes_down":${o.bytes_down},` +
     `"decide_ms":${o.decide_ms},"connect_ms":${o.connect_ms},"duration_ms":${o.duration_ms},` +
     `"generation":${o.generation}}\n`
   );

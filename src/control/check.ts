@@ -56,11 +56,14 @@ function interceptionOf(
       ? told(true, 'it is denied, and the refusal is told inside TLS')
       : told(false, 'it is denied');
   }
-  if (http) return told(true, 'HTTP rules cover it');
-  if (bound.length === 0) return told(false, 'no credential is bound to it');
   const passed = bypass.flatMap((one) => parseResources(one));
-  return passed.some((resource) => resourceMatches(resource, host, port))
-    ? told(false, 'it is on the bypass list')
+  if (passed.some((resource) => resourceMatches(resource, host, port))) {
+    const refused = ', and refused, since HTTP rules cover it';
+    return told(false, `it is on the bypass list${http ? refused : ''}`);
+  }
+  if (http) return told(true, 'HTTP rules cover it');
+  return bound.length === 0
+    ? told(false, 'no credential is bound to it')
     : told(true, 'a credential is bound to it');
 }
 

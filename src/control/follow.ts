@@ -5,7 +5,7 @@ import { SallyportError } from '../base/errors.ts';
 import { FOLLOW_QUEUE_BYTES_MAX, FOLLOWERS_MAX } from '../base/limits.ts';
 import { formatHostPort } from '../policy/resource.ts';
 import type { Outcome } from '../proxy/exchange.ts';
-import { isListed } from './log.ts';
+import { bypassText, isListed } from './log.ts';
 
 /** One line of the stream. */
 export type LiveDecision = {
@@ -84,6 +84,6 @@ function liveDecision(outcome: Outcome): LiveDecision {
     method: outcome.method,
     status: outcome.status,
     rule: outcome.rule,
-    reason: outcome.reason,
+    reason: outcome.reason ?? bypassText(outcome),
   };
 }

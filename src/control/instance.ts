@@ -143,6 +143,7 @@ function servicesOf(parts: {
     matcher: parts.matcher,
     addressGuard: options.addressGuard,
     governance: () => governanceFacts(policy.governance, null),
+    bypass: options.bypass,
     interception: () => ({
       credentials: new Credentials(secrets.bindings()),
       bypass: options.bypass,

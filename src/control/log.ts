@@ -189,9 +189,15 @@ function ruleOf({ verdict, deny_kind: kind, rule, host, port }: Outcome): string
   return ruleText(kind === 'explicit' ? rule : null, question);
 }
 
-function reasonOf({ verdict, reason, code }: Outcome): string {
+function reasonOf(outcome: Outcome): string {
+  const { verdict, reason, code } = outcome;
   if (verdict === 'deny') return reason ?? '';
-  return code !== null && UPSTREAM_CODE.test(code) ? code : '';
+  return code !== null && UPSTREAM_CODE.test(code) ? code : (bypassText(outcome) ?? '');
+}
+
+/** Why a tunnel was not looked into, where the operator said so; null for all others. */
+export function bypassText({ bypass }: Outcome): string | null {
+  return bypass === null ? null : `on the bypass list: ${bypass}`;
 }
 
 function rowOf(row: Record<string, SQLOutputValue>): LogRow {

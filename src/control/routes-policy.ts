@@ -78,16 +78,21 @@ export function addPolicyRoutes(app: Application, services: Services): void {
   );
 }
 
-function addRuleRoutes(app: Application, { policy, sandboxes }: Services): void {
-  const Listing = z.object({ rules: z.array(RuleListingBody) });
+function addRuleRoutes(app: Application, services: Services): void {
+  const { policy, sandboxes } = services;
+  const Listing = z.object({
+    rules: z.array(RuleListingBody),
+    bypass: z.array(z.string()).describe('Hosts that are never intercepted; ours.'),
+  });
   app.get(
     '/policy/network/rules',
     { schema: { querystring: RuleFilter, response: { 200: Listing, ...FAILURES } } },
     async ({ query }, reply) => {
       const { type, sandbox, include_inactive: inactive } = query;
+      const bypass = type === 'filesystem' ? [] : services.bypass;
       const listings = listRules(policy, sandboxes, { type, sandbox, inactive });
       reply.type('application/json; charset=utf-8');
-      return reply.send(Readable.from(jsonOf(listings)) as never); // The schema is of its content.
+      return reply.send(Readable.from(jsonOf(listings, bypass)) as never); // The schema is of its content.
     },
   );
 
@@ -154,7 +159,7 @@ function listsOf(resources: string | readonly string[]): readonly string[] {
 }
 
 /** One string of 10^6 rules would be near the longest that there can be; this is in pieces. */
-function* jsonOf(listings: Iterable<RuleListing>): Iterable<string> {
+function* jsonOf(listings: Iterable<RuleListing>, bypass: readonly string[]): Iterable<string> {
   yield '{"rules":[';
   let first = true;
   let chunk: string[] = [];
@@ -169,5 +174,5 @@ function* jsonOf(listings: Iterable<RuleListing>): Iterable<string> {
     if (chunk.length === LISTINGS_PER_CHUNK) yield text();
   }
   if (chunk.length > 0) yield text();
-  yield ']}';
+  yield `],"bypass":${JSON.stringify(bypass)}}`;
 }

@@ -59,6 +59,8 @@ export type Services = {
   readonly addressGuard: AddressGuard;
   /** Who governs, and how well its policies are known. */
   readonly governance: () => GovernanceFacts;
+  /** Resources that are never intercepted. */
+  readonly bypass: readonly string[];
   readonly interception: InterceptionFacts;
   readonly log: DecisionLog;
   readonly followers: Followers;

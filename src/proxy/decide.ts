@@ -79,7 +79,7 @@ export function decide(
   const verdict = judgeTarget(deciders.matcher, question, settings.addressGuard, asked);
   if (asked === undefined && verdict.http && !isExplicitDeny(verdict)) {
     entry.judged({ ...verdict, action: 'allow' }, null);
-    if (!settings.isBypassed(host, port)) return null;
+    if (settings.bypassOf(host, port) === null) return null;
     entry.judged({ ...verdict, action: 'deny' }, OPAQUE);
     throw denied(target, OPAQUE);
   }

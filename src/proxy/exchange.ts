@@ -136,6 +136,8 @@ export type Outcome = {
   readonly reason: string | null;
   /** The code of base/errors.ts that the client or the log was given; null when all went well. */
   readonly code: Code | 'SALLYPORT_INTERRUPTED' | 'SALLYPORT_CLIENT_CLOSED' | null;
+  /** The resource of the bypass list that kept a tunnel from being looked into; null when none did. */
+  readonly bypass: string | null;
   /** Ids of the secrets that were injected, comma list; null when none was. */
   readonly injected: string | null;
   /** How often a secret came back in the answer, and was masked. */
@@ -166,8 +168,11 @@ export type ProxySettings = {
   readonly forwardedFor: boolean;
   /** Where a refused CONNECT is told: by its status, or inside TLS by those who trust our authority. */
   readonly deny: 'inside' | 'connect';
-  /** Never intercepted, whatever is bound to it: the client pins a certificate, or shows one. */
-  readonly isBypassed: (host: Host | Address, port: number) => boolean;
+  /**
+   * The resource by which a host is never intercepted, whatever is bound to it: the client pins a
+   * certificate, or shows one. Null for a host that may be.
+   */
+  readonly bypassOf: (host: Host | Address, port: number) => string | null;
   /** For people whom an organisation's policy refuses; null: nothing to say. */
   readonly supportMessage: string | null;
   /** Whether this address and port is the proxy's own or the control API's. */

@@ -156,10 +156,11 @@ function permitOf(
 }
 
 /** Whether the proxy must speak inside: a credential is bound to the destination. */
-function isIntercepted({ sandbox, target, services }: Exchange): boolean {
+function isIntercepted({ sandbox, target, entry, services }: Exchange): boolean {
   const { credentials, settings } = services.current;
-  if (credentials.boundTo(sandbox.scope, target.host, target.port).length === 0) return false;
-  return !settings.isBypassed(target.host, target.port);
+  entry.draft.bypass = settings.bypassOf(target.host, target.port);
+  if (entry.draft.bypass !== null) return false;
+  return credentials.boundTo(sandbox.scope, target.host, target.port).length > 0;
 }
 
 /** CONNECT, intercepted: TLS ends here, and the requests inside are served one by one. */

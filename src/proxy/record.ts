@@ -35,6 +35,7 @@ export class Entry {
       source: null,
       reason: null,
       code: null,
+      bypass: null,
       injected: null,
       masked: 0,
       status: 0,

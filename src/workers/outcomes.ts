@@ -36,6 +36,7 @@ const WORDS = [
   'reason',
   'code',
   'injected',
+  'bypass',
 ] as const satisfies readonly (keyof Outcome)[];
 
 const CELLS = NUMBERS.length + WORDS.length;
@@ -85,6 +86,7 @@ export function decodeOutcomes({ words, cells }: OutcomeBatch): Outcome[] {
       reason: w(10),
       code: w(11) as Outcome['code'],
       injected: w(12),
+      bypass: w(13),
       masked: n(3),
       status: n(4),
       bytes_up: n(5),

@@ -347,6 +347,7 @@ export class WorkerPool {
       source: null,
       reason: 'the worker died during the exchange',
       code: 'SALLYPORT_INTERRUPTED',
+      bypass: null,
       injected: null,
       masked: 0,
       status: 0,

@@ -254,14 +254,15 @@ function settingsOf(settings: ServeSettings): ProxySettings {
     const everywhere = own.has(`0.0.0.0:${port}`) || own.has(`:::${port}`);
     return everywhere && classify(address) === 'loopback';
   };
-  const isBypassed = matcherOf(settings.bypass);
-  return { addressGuard, via, forwardedFor, deny, supportMessage, isOwn, isBypassed };
+  const bypassOf = finderOf(settings.bypass);
+  return { addressGuard, via, forwardedFor, deny, supportMessage, isOwn, bypassOf };
 }
 
-/** Whether a host is among these resources, in the grammar of rules. */
-function matcherOf(bypass: readonly string[]): ProxySettings['isBypassed'] {
+/** Finds the first of these resources, in the grammar of rules, that a host is among. */
+function finderOf(bypass: readonly string[]): ProxySettings['bypassOf'] {
   const resources = bypass.flatMap((one) => parseResources(one));
-  return (host, port) => resources.some((resource) => resourceMatches(resource, host, port));
+  return (host, port) =>
+    resources.find((resource) => resourceMatches(resource, host, port))?.text ?? null;
 }
 
 /** Asks the kernel for the peer only when a rule of identification needs it: a system call each. */

@@ -85,6 +85,22 @@ t.test('nobody answers: refused, and nothing is chosen', async (t) => {
   t.equal(setup.initialized, false);
 });
 
+t.test('policy ls tells what is never intercepted', async (t) => {
+  const bypass = ['pinned.test', '*.apple.test:443'];
+  const world = await startWorld(t, { bypass });
+  for (const words of [[], ['--type', 'network'], ['--decision', 'deny']]) {
+    const { out } = await say(world, ['policy', 'ls', ...words]);
+    t.match(out, /\n\nNever intercepted: pinned\.test, \*\.apple\.test:443\n$/, words.join(' '));
+  }
+  t.match(JSON.parse((await say(world, ['policy', 'ls', '--json'])).out), { bypass });
+  const files = ['policy', 'ls', '--type', 'filesystem'];
+  t.notMatch((await say(world, files)).out, 'Never');
+  t.strictSame(JSON.parse((await say(world, [...files, '--json'])).out).bypass, []);
+  const none = await startWorld(t);
+  t.notMatch((await say(none, ['policy', 'ls'])).out, 'Never');
+  t.strictSame(JSON.parse((await say(none, ['policy', 'ls', '--json'])).out).bypass, []);
+});
+
 t.test('removals: a person is asked, a script is not, no leaves the rule', async (t) => {
   const world = await startWorld(t);
   await say(world, [...ALLOW, 'a.com,b.com,c.com']);

@@ -35,6 +35,7 @@ t.test('whether, why, and with which credential', async (t) => {
     reason: 'no credential is bound to it',
     credentials: [],
   });
+  t.match(await checked(world, 'pinned.test'), { intercepted: false, reason: /bypass/ });
   await bind(world, '*.test');
   t.match(await checked(world, 'api.test'), {
     intercepted: true,

@@ -20,7 +20,7 @@ t.test('each reader gets the decisions it asked for', async (t) => {
   followers.publish([
     outcomeOf({ verdict: 'deny', status: 403, rule: null, reason: 'why' }),
     outcomeOf({ verdict: 'none' }),
-    outcomeOf({ sandbox: 'other' }),
+    outcomeOf({ sandbox: 'other', bypass: 'example.com' }),
   ]);
   followers.close();
   const lines = await linesOf(all);
@@ -37,8 +37,8 @@ t.test('each reader gets the decisions it asked for', async (t) => {
   });
   t.equal(lines.length, 2);
   t.strictSame(
-    (await linesOf(one)).map(({ sandbox }) => sandbox),
-    ['other'],
+    (await linesOf(one)).map(({ sandbox, reason }) => [sandbox, reason]),
+    [['other', 'on the bypass list: example.com']],
   );
 });
 

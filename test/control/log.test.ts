@@ -68,6 +68,8 @@ t.test('rows name the rule and why', async (t) => {
     }),
     outcomeOf({ rule, code: 'SALLYPORT_UPSTREAM_TIMEOUT' }),
     outcomeOf({ rule, code: 'SALLYPORT_CLIENT_CLOSED', host: 'y' }),
+    outcomeOf({ rule, bypass: '*.test', host: 'z.test' }),
+    outcomeOf({ rule, bypass: '*.test', host: 'down.test', code: 'SALLYPORT_DNS_FAILED' }),
   ]);
   const { blocked_hosts: blocked, allowed_hosts: allowed } = log.list(null, 0);
   const operation = 'op(action=net:connect:tcp, resource=net:domain:';
@@ -76,7 +78,12 @@ t.test('rows name the rule and why', async (t) => {
     `no applicable policies for ${operation}x:443)`,
   ]);
   t.ok(allowed.every((row) => row.rule === `local:${rule}`));
-  t.strictSame(allowed.map(({ reason }) => reason).filter(Boolean), ['SALLYPORT_UPSTREAM_TIMEOUT']);
+  t.strictSame(Object.fromEntries(allowed.map(({ host, reason }) => [host, reason])), {
+    'example.com:443': 'SALLYPORT_UPSTREAM_TIMEOUT',
+    'y:443': undefined,
+    'z.test:443': 'on the bypass list: *.test',
+    'down.test:443': 'SALLYPORT_DNS_FAILED',
+  });
 });
 
 t.test('lists one sandbox, and the latest', async (t) => {

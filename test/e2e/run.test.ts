@@ -2,7 +2,7 @@
 // what is left of them afterwards. Covers src/cli/run.ts.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -14,7 +14,7 @@ const VALUE = 'the-real-token-0123456789';
 const PIPED: ['ignore', 'pipe', 'inherit'] = ['ignore', 'pipe', 'inherit'];
 const BIN = join(import.meta.dirname, '../../bin/sallyport.js');
 
-type Row = { readonly host: string; readonly proxy_type: string };
+type Row = { readonly host: string; readonly proxy_type: string; readonly reason?: string };
 
 /** No command finds the test's own loopback through NO_PROXY. */
 const EVERYTHING = 'NO_PROXY= no_proxy= exec';
@@ -38,9 +38,12 @@ t.test('curl and Node: one host intercepted with a credential, one tunnelled', a
   const file = join(cli.folder, 'inner.pem');
   writeFileSync(file, authority.pem);
   const [bound, plain] = [await origin(t, authority), await origin(t, authority)];
-  await cli.start('--policy', 'deny-all', '--upstream-ca', file);
-  await cli.ok('policy', 'allow', 'network', `localhost:${bound},localhost:${plain}`);
-  const custom = ['--host', `localhost:${bound}`, '--env', 'API_TOKEN'];
+  const pinned = await origin(t, authority);
+  const options = ['--upstream-ca', file, '--bypass', `localhost:${pinned}`];
+  await cli.start('--policy', 'deny-all', ...options);
+  const all = [bound, plain, pinned].map((port) => `localhost:${port}`);
+  await cli.ok('policy', 'allow', 'network', all.join());
+  const custom = ['--host', `localhost:${bound},localhost:${pinned}`, '--env', 'API_TOKEN'];
   await cli.pipe(VALUE, 'secret', 'set-custom', ...custom);
 
   const fetching = `fetch(process.argv[1], { headers: { authorization: process.env.API_TOKEN } })
@@ -63,12 +66,30 @@ t.test('curl and Node: one host intercepted with a credential, one tunnelled', a
     t.match(tunnelled.out, /^got sbx-cs-[0-9a-f]{32}\n/, `${name}: ${tunnelled.err}`);
     t.equal(tunnelled.err, '');
   }
+  await cli.run('run', '--quiet', 'sh', '-c', `${EVERYTHING} ${commands.curl(pinned)}`);
   const log = await cli.ok('policy', 'log', '--json');
-  const ways = JSON.parse(log).allowed_hosts.map((row: Row) => `${row.host} ${row.proxy_type}`);
+  const ways = JSON.parse(log).allowed_hosts.map(
+    ({ host, proxy_type, reason = '' }: Row) => `${host} ${proxy_type} ${reason}`,
+  );
   t.strictSame(
     new Set(ways),
-    new Set([`localhost:${bound} forward`, `localhost:${plain} forward-bypass`]),
+    new Set([
+      `localhost:${bound} forward `,
+      `localhost:${plain} forward-bypass `,
+      `localhost:${pinned} forward-bypass on the bypass list: localhost:${pinned}`,
+    ]),
   );
+  const { audit } = JSON.parse(await cli.ok('daemon', 'status', '--json'));
+  const records = globSync('*.jsonl', { cwd: audit }).flatMap((name) =>
+    readFileSync(join(audit, name), 'utf8').trim().split('\n'),
+  );
+  t.match(JSON.parse(records.at(-1) ?? ''), {
+    mode: 'forward-bypass',
+    host: 'localhost',
+    port: pinned,
+    bypass: `localhost:${pinned}`,
+  });
+  t.equal(records.filter((line) => line.includes('"bypass":null')).length, records.length - 1);
   t.strictSame(await sandboxes(cli), []);
 });
 

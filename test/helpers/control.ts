@@ -71,6 +71,7 @@ export function outcomeOf(facts: Partial<Outcome> = {}): Outcome {
     decide_ms: 0.1,
     connect_ms: 1,
     duration_ms: 2,
+    bypass: null,
     injected: null,
     masked: 0,
     generation: 1,

@@ -88,7 +88,7 @@ export async function startProxy(options: Options = {}): Promise<TestProxy> {
     isOwn: () => false,
     deny: 'connect',
     supportMessage: null,
-    isBypassed: () => false,
+    bypassOf: () => null,
     ...options.settings,
   };
   const defaultSandbox = options.defaultSandbox === undefined ? 'box' : options.defaultSandbox;

@@ -232,7 +232,7 @@ tap.test('what was judged under one policy is judged again under the next', asyn
     forwardedFor: false,
     isOwn: () => false,
     deny: 'connect',
-    isBypassed: () => false,
+    bypassOf: () => null,
     supportMessage: null,
   };
   const deciders = {

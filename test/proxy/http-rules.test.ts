@@ -132,7 +132,7 @@ tap.test('what cannot be seen does not pass', async (t) => {
 
 tap.test('a host on the bypass list cannot be judged, and is refused', async (t) => {
   const { proxy, port } = await scene(t, (host) => [['allow', host, 'reads', READS]], {
-    settings: { isBypassed: () => true },
+    settings: { bypassOf: () => HOST },
   });
   const client = await wire(proxy.port);
   client.send(connectTo(`${HOST}:${port}`));

@@ -178,13 +178,14 @@ tap.test('a refusal is read inside TLS, on either version, or on CONNECT', async
 
 tap.test('a host that is bypassed is relayed blind, credential or not', async (t) => {
   const port = await listening(t, echo());
-  const proxy = await interceptor(t, [port], { settings: { isBypassed: () => true } });
+  const proxy = await interceptor(t, [port], { settings: { bypassOf: () => 'localhost' } });
   const client = new Wire(await tlsInside(t, proxy, port, 'http/1.1'));
   client.send(`GET / HTTP/1.1\r\nHost: localhost:${port}\r\nConnection: close\r\n\r\n`);
   const { content } = await client.response();
   t.notMatch(content, SECRET);
   client.socket.destroy();
-  t.match(await outcomeAt(proxy, 0), { mode: 'forward-bypass', method: 'CONNECT' });
+  const record = { mode: 'forward-bypass', method: 'CONNECT', bypass: 'localhost' };
+  t.match(await outcomeAt(proxy, 0), record);
 });
 
 tap.test('an origin that cannot prove who it is gets nothing, and the client a 502', async (t) => {

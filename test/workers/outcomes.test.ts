@@ -25,6 +25,7 @@ const first: Outcome = {
   decide_ms: 0.125,
   connect_ms: 1.5,
   duration_ms: 20.25,
+  bypass: '*.example.com',
   injected: 'one,two',
   masked: 2,
   generation: 9,
