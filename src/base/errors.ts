@@ -82,6 +82,14 @@ export const CODES = {
     status: 502,
     hint: 'Its secret is marked `--scrub strict`, and this answer cannot be searched for it. `--scrub pass` lets such answers through.',
   },
+  SALLYPORT_REGISTRY_REALM_REFUSED: {
+    status: 502,
+    hint: 'The registry sends its login to a URL that may not have it. If that is right, name the exact URL: `sallyport secret set --registry HOST --registry-auth-endpoint URL`.',
+  },
+  SALLYPORT_REGISTRY_LOGIN_FAILED: {
+    status: 502,
+    hint: 'The proxy could not log in to the registry. Check the secret with `sallyport secret ls`, and that the policy allows the host of the token endpoint.',
+  },
   // The other side.
   SALLYPORT_DNS_FAILED: {
     status: 502,

@@ -113,6 +113,17 @@ export const HTTP_PATHS_MAX = 64; // Of one rule.
 export const HTTP_PATH_PATTERN_BYTES_MAX = 512;
 export const HTTP_PATH_BYTES_MAX = 8_192; // Of a request whose path is judged; longer ones are refused.
 
+// Logins to container registries.
+export const REGISTRY_LOGIN_TIMEOUT_MS = 20_000; // Challenge and token together; clients wait for minutes.
+export const REGISTRY_ANSWER_BYTES_MAX = 65_536; // A token with room to spare; it must fit into a head.
+export const REGISTRY_TOKEN_BYTES_MAX = 32_768; // Half a head. Tokens of many scopes reach 8 KiB.
+export const REGISTRY_TOKEN_MS = 60_000; // Life of a token that tells none, by its specification.
+export const REGISTRY_TOKEN_MS_MAX = 900_000; // So that what was revoked there is soon not used here.
+export const REGISTRY_TOKEN_LEEWAY_MS = 10_000; // Off its life: it still has to get there.
+export const REGISTRY_CHALLENGE_MS = 600_000; // How long a registry's way to log in is believed.
+export const REGISTRY_RETRY_MS = 5_000; // A login that failed is not tried again: accounts get locked.
+export const REGISTRY_KEPT_MAX = 1_024; // Tokens of one secret, per worker.
+
 // DNS.
 export const DNS_TIMEOUT_MS = 10_000;
 export const DNS_CACHE_ENTRIES_MAX = 4_096;

@@ -50,10 +50,16 @@ export function addSecretCommands(program: Command, context: Context): void {
     .addOption(policyOption())
     .option('--allow-plaintext', 'over plain HTTP, too')
     .addOption(scrubOption())
-    .option('--registry <host>', 'the credential of a container registry; for the host alone')
+    .option(
+      '--registry <host>',
+      'the login of a container registry; only kept unless it is for sandboxes',
+    )
     .option('--username <name>', 'with --registry')
     .option('--password-stdin', 'with --registry: read the password from stdin')
-    .option('--registry-auth-endpoint <url>', 'the URL that may have it for a bearer token')
+    .option(
+      '--registry-auth-endpoint <url>',
+      'the one exact URL that may have it for a bearer token',
+    )
     .option('--all-sandboxes', 'with --registry: for all sandboxes, too')
     .option('-f, --force', 'replace one that is there, without a question')
     .option('--json', 'print JSON')

@@ -2,11 +2,8 @@
 import type { SecureContext } from 'node:tls';
 import type { Clock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
-import type { Binding, InjectionPolicy } from '../credentials/binding.ts';
 import { type OAuthSecrets, OAuthSource, type OAuthState } from '../credentials/oauth.ts';
-import { oauthBinding, serviceBinding } from '../credentials/services.ts';
 import { CommandSource, ON_DEMAND_MS, type Source } from '../credentials/sources.ts';
-import { DEFAULT_POLICY } from './secret-input.ts';
 import type { HeldSecret } from './secret-listing.ts';
 import type { StoredSecret } from './secret-store.ts';
 
@@ -60,21 +57,6 @@ export function sourceOf(
   if (oauth === null || text === null) return null;
   const secrets = JSON.parse(text) as OAuthSecrets;
   return new OAuthSource({ client: oauth, secrets, clock, signal, context: trusted });
-}
-
-/** Registries are not for workers yet. */
-export function bindingOf(secret: StoredSecret, value: string): Binding | null {
-  const { id, kind, scope, name, hosts, plaintext, oauth, scrub } = secret;
-  const onDemand = oauth !== null || (secret.command !== null && secret.refreshMs === ON_DEMAND_MS);
-  if (kind === 'service') {
-    const policy: InjectionPolicy = secret.policy ?? DEFAULT_POLICY;
-    const given = { id, scope, value, policy, plaintext, onDemand, scrub };
-    return oauth === null ? serviceBinding(name, given) : oauthBinding(name, hosts, given);
-  }
-  const { placeholder, placeholderKey, in: places } = secret;
-  if (kind === 'registry' || placeholder === null || placeholderKey === null) return null;
-  const common = { id, scope, hosts, plaintext, onDemand, scrub, value };
-  return { ...common, kind, env: name, placeholder, placeholderKey, in: places };
 }
 
 /** @throws SALLYPORT_SECRET_INVALID: who sets it is there to correct it. */

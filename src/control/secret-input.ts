@@ -15,6 +15,7 @@ import {
 } from '../base/limits.ts';
 import type { InjectionPolicy, Scrub } from '../credentials/binding.ts';
 import type { OAuthClient, OAuthSecrets } from '../credentials/oauth.ts';
+import { registryName } from '../credentials/registries.ts';
 import { SERVICES } from '../credentials/services.ts';
 import { ON_DEMAND_MS } from '../credentials/sources.ts';
 import { faultOfValue } from '../credentials/value.ts';
@@ -302,7 +303,12 @@ function registryHost(text: string, faults: string[]): string {
   if (more.length > 0 || !isExact(resource)) {
     faults.push(`"${text}" is no registry; name one host, such as ghcr.io or localhost:5000`);
   }
-  return resource.text;
+  return registryName(resource.text);
+}
+
+/** A registry as secrets are stored by it. */
+export function storedRegistry(text: string): string {
+  return registryName(storedHost(text));
 }
 
 /** A host as secrets are stored by it; what is no host stays as it is, and matches none. */

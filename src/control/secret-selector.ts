@@ -2,7 +2,7 @@
 import { SallyportError } from '../base/errors.ts';
 import { GLOBAL_SCOPE } from '../policy/rule.ts';
 import type { ScopeNames } from './policy.ts';
-import { storedHost } from './secret-input.ts';
+import { storedHost, storedRegistry } from './secret-input.ts';
 import { scopeText } from './secret-listing.ts';
 import { HOST_ONLY_SCOPE, type StoredSecret } from './secret-store.ts';
 
@@ -73,7 +73,7 @@ function isMeant(secret: StoredSecret, selector: SecretSelector): boolean {
   if (all) return true;
   if (service !== undefined) return secret.kind === 'service' && secret.name === service;
   if (registry !== undefined) {
-    return secret.kind === 'registry' && secret.name === storedHost(registry);
+    return secret.kind === 'registry' && secret.name === storedRegistry(registry);
   }
   return (
     secret.kind === 'custom' &&

@@ -13,7 +13,8 @@ import type { Vault } from '../credentials/vault.ts';
 import { GLOBAL_SCOPE } from '../policy/rule.ts';
 import type { ScopeNames } from './policy.ts';
 import type { SecretsAnswer } from './schemas-secret.ts';
-import { bindingOf, Entry, sourceOf, tried } from './secret-entry.ts';
+import { bindingOf } from './secret-binding.ts';
+import { Entry, sourceOf, tried } from './secret-entry.ts';
 import {
   customDraft,
   type Draft,

@@ -71,4 +71,17 @@ export type CustomBinding = Common & {
   readonly in: readonly ('fields' | 'query' | 'content')[];
 };
 
-export type Binding = ServiceBinding | CustomBinding;
+/** The login of a container registry; the proxy turns it into what the registry asks for. */
+export type RegistryBinding = Common & {
+  readonly kind: 'registry';
+  /** `docker.io`, `ghcr.io`, `localhost:5000`. */
+  readonly registry: string;
+  readonly username: string;
+  /**
+   * The exact URLs that may have it for a bearer token, and nothing else may; null: any URL of the
+   * registry's own origin may, and the registry itself if it asks for Basic.
+   */
+  readonly realms: readonly string[] | null;
+};
+
+export type Binding = ServiceBinding | CustomBinding | RegistryBinding;

@@ -5,7 +5,13 @@ import { BOUND_HOSTS_KEPT_MAX } from '../base/limits.ts';
 import { resourceMatches } from '../policy/reference.ts';
 import { parseResources, type Resource } from '../policy/resource.ts';
 import { GLOBAL_SCOPE } from '../policy/rule.ts';
-import type { Binding, CustomBinding, Placement, ServiceBinding } from './binding.ts';
+import type {
+  Binding,
+  CustomBinding,
+  Placement,
+  RegistryBinding,
+  ServiceBinding,
+} from './binding.ts';
 import { Needles, type Scrubbing } from './mask.ts';
 import { placeholderFor, placeholderPattern } from './placeholder.ts';
 import {
@@ -108,8 +114,18 @@ export class Credentials {
       id: binding.id,
       name: nameOf(binding),
       kind: binding.kind,
-      policy: binding.kind === 'service' ? binding.policy : 'placeholder',
+      policy: policyOf(binding),
     }));
+  }
+
+  /** The login of the registry that a destination is; apply() leaves it to whoever asks for it here. */
+  registryAt(scope: number, host: string, port: number): RegistryBinding | null {
+    let found: RegistryBinding | null = null;
+    for (const binding of this.boundTo(scope, host, port)) {
+      if (binding.kind !== 'registry') continue;
+      if (found === null || binding.scope === scope) found = binding;
+    }
+    return found;
   }
 
   /**
@@ -205,6 +221,7 @@ function secretsOf(
 }
 
 function nameOf(binding: Binding): string {
+  if (binding.kind === 'registry') return binding.registry;
   return binding.kind === 'service' ? binding.service : binding.env;
 }
 
@@ -213,6 +230,13 @@ function scrubbingOf(bound: readonly Binding[]): Scrubbing | null {
   if (scrubbed.length === 0) return null;
   const needles = new Needles(scrubbed.map(({ value }) => value));
   return { needles, strict: scrubbed.some(({ scrub }) => scrub === 'strict') };
+}
+
+function policyOf(binding: Binding): string {
+  if (binding.kind === 'service') return binding.policy;
+  if (binding.kind === 'custom') return 'placeholder';
+  const where = binding.realms?.join(', ') ?? 'the registry itself';
+  return `if-sentinel-or-absent, login at ${where}`;
 }
 
 function injectService(

@@ -5,7 +5,8 @@ import { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import type { SecureContext } from 'node:tls';
 import { SallyportError } from '../base/errors.ts';
-import type { Credentials } from '../credentials/inject.ts';
+import type { Credentialed, CredentialRequest, Credentials } from '../credentials/inject.ts';
+import { leavesLogin, scopesOf, withLogin } from '../credentials/registries.ts';
 import type { Held } from './accept.ts';
 import { type Deciders, decide, type Permit } from './decide.ts';
 import type {
@@ -25,6 +26,7 @@ import { outgoing } from './outgoing.ts';
 import { ReadBuffer } from './read-buffer.ts';
 import type { Entry, Recorder } from './record.ts';
 import { BAD_HEAD_HOST } from './record.ts';
+import { type Login, RegistryLogins } from './registry-login.ts';
 import { clientClosed, relay } from './relay.ts';
 import { isPolicyRefusal, refuse } from './respond.ts';
 import { dial } from './route.ts';
@@ -56,18 +58,22 @@ export type Current = {
   contextFor: (host: string) => SecureContext;
 };
 
+/** With what the pipeline itself keeps. */
+type Running = Services & { readonly logins: RegistryLogins };
+
 const TUNNEL_READY = 'HTTP/1.1 200 Connection established\r\n\r\n';
 
 /** @returns the pipeline that connections hand their requests to. */
 export function createPipeline(services: Services): Serve {
+  const running: Running = { ...services, logins: new RegistryLogins(services) };
   const pipeline: Serve = {
-    request: (received) => serve(received, services, pipeline),
+    request: (received) => serve(received, running, pipeline),
     malformed: (client, reply, error) => answerMalformed(client, reply, error, services),
   };
   return pipeline;
 }
 
-async function serve(received: Received, services: Services, pipeline: Serve): Promise<void> {
+async function serve(received: Received, services: Running, pipeline: Serve): Promise<void> {
   const asked = targetOf(received);
   const { ingress, target } = asked;
   const opened = services.recorder.open(ingress, target);
@@ -101,7 +107,7 @@ type Exchange = {
   readonly received: Received;
   readonly entry: Entry;
   readonly passage: Passage;
-  readonly services: Services;
+  readonly services: Running;
 };
 
 /** A target that cannot be read still makes a record, under the words that the client used. */
@@ -196,14 +202,37 @@ async function forward(permit: Permit, exchange: Exchange): Promise<void> {
   });
   const destination = { scope: sandbox.scope, host, port, secure };
   const made = outgoing(received, sent, permit.target.path, destination, credentials);
-  const { fields, path, content, injected } = made instanceof Promise ? await made : made;
+  const filled = made instanceof Promise ? await made : made;
+  const login = secure ? await logIn(permit, { ...destination, ...filled }, exchange) : null;
+  const { fields, path, injected } = login?.applied ?? filled;
   if (injected.length > 0) entry.draft.injected = injected.join();
   const { upstreams, tick } = services;
   const over = !secure ? 'tcp' : client.http2 ? 'tls-http2' : 'tls';
   const { via } = settings;
   const scrubbing = credentials.scrubbing(sandbox.scope, host, port);
   const way = { over, upstreams, via, scrubbing } as const;
+  const { content } = filled;
   await relay({ permit, received, fields, path, content, entry, tick, passage, ...way });
+  if (received.reply.status === 401) login?.forget();
+}
+
+type LoggedIn = Pick<Login, 'forget'> & { readonly applied: Credentialed };
+
+/** At a registry, where the client leaves that to us. @returns null when nothing is to be added */
+async function logIn(
+  { target }: Permit,
+  request: CredentialRequest & Pick<Credentialed, 'injected'>,
+  { sandbox, services }: Exchange,
+): Promise<LoggedIn | null> {
+  const { scope, host, port, fields, path } = request;
+  const binding = services.current.credentials.registryAt(scope, host, port);
+  const scopes = binding === null ? null : scopesOf(target.method, path);
+  if (binding === null || scopes === null || !leavesLogin(fields)) return null;
+  const login = await services.logins.login({ binding, sandbox, host: target.host, port, scopes });
+  if (login === null) return null;
+  const injected = [...request.injected, binding.id];
+  const applied = { fields: withLogin(fields, login.authorization), path, injected };
+  return { applied, forget: login.forget };
 }
 
 /** What can be seen to fail already is not begun upstream. */

@@ -1,5 +1,5 @@
-// The secrets between the disk and the workers. Covers src/control/secret-input.ts,
-// src/control/secret-listing.ts, src/control/secret-selector.ts, src/control/secret-store.ts and
+// The secrets between the disk and the workers. Covers src/control/secret-binding.ts,
+// src/control/secret-input.ts, src/control/secret-listing.ts, src/control/secret-selector.ts, src/control/secret-store.ts and
 // src/credentials/placeholder.ts and services.ts too.
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -248,9 +248,20 @@ t.test('a registry is the host’s alone, or everybody’s', async (t) => {
   await secrets.set({ ...wanted, allSandboxes: true, replace: true });
   t.strictSame(scopesOf(), ['(global)', 'box']);
   t.match(secrets.list({}).secrets[0], { username: 'me', secret: 'ghp_01****ghij' });
-  t.strictSame(pushed.at(-1), [], 'workers have no use for them yet');
-  t.equal((await secrets.remove({ registry: 'ghcr.IO' })).length, 1);
+  t.match(pushed.at(-1), [
+    { kind: 'registry', scope: 0, hosts: ['ghcr.io:443'], realms: ['https://ghcr.io/token'] },
+    { kind: 'registry', scope: 7, realms: ['https://auth.ghcr.io/token'], username: 'me' },
+  ]);
+  t.equal((await secrets.remove({ registry: 'ghcr.IO:443' })).length, 1);
   t.strictSame(scopesOf(), ['box']);
+});
+
+t.test('what is the host’s alone is with no worker', async (t) => {
+  const { secrets, pushed } = await setup(t);
+  await secrets.set({ registry: 'index.docker.io', username: 'me', value: TOKEN });
+  t.match(secrets.list({}).secrets, [{ name: 'docker.io', scope: '(host only)' }]);
+  t.strictSame(pushed.at(-1), []);
+  t.equal((await secrets.remove({ registry: 'registry-1.docker.io' })).length, 1);
 });
 
 t.test('import: all or none, and what is there stays', async (t) => {
