@@ -22,8 +22,8 @@ export type Seen = {
   readonly method: string;
   readonly url: string;
   readonly headers: IncomingMessage['headers'];
-  /** The connection it came on. */
-  readonly session: object;
+  /** The number of the connection it came on. */
+  readonly connection: number;
 };
 
 export type Handler = (request: Http2ServerRequest, response: Http2ServerResponse) => void;
@@ -63,12 +63,17 @@ export const SANDBOX = 'box';
 async function startOrigin(t: Test, certificate: Issued): Promise<Origin> {
   const seen: Seen[] = [];
   const handlers = new Map<string, Handler>();
+  const connections: object[] = [];
+  const numberOf = (socket: object): number => {
+    if (!connections.includes(socket)) connections.push(socket);
+    return connections.indexOf(socket);
+  };
   const server = createSecureServer({ ...certificate, allowHTTP1: true }, (request, response) => {
     const authority = request.headers[':authority'] ?? request.headers.host ?? '';
     const host = authority.replace(/:\d+$/, '');
     const { httpVersion: version, method, url, headers } = request;
-    const session = version === '2.0' ? (request.stream.session ?? {}) : request.socket;
-    seen.push({ host, version, method, url, headers, session });
+    const socket = version === '2.0' ? (request.stream.session ?? {}) : request.socket;
+    seen.push({ host, version, method, url, headers, connection: numberOf(socket) });
     const handler = handlers.get(host);
     if (handler !== undefined) return handler(request, response);
     response.writeHead(404);
@@ -94,7 +99,9 @@ export async function sandboxed(t: Test, ...startOptions: string[]): Promise<San
     ...['--policy', 'deny-all', '--upstream-ca', upstreamCa, '--dns-server', dns],
     ...startOptions,
   );
-  const { proxy_url: proxyUrl } = JSON.parse(await cli.ok('sandbox', 'add', SANDBOX, '--json'));
+  const isThere = startOptions.includes('--default-sandbox');
+  const words = isThere ? ['token', SANDBOX, '--rotate'] : ['add', SANDBOX];
+  const { proxy_url: proxyUrl } = JSON.parse(await cli.ok('sandbox', ...words, '--json'));
   const allowed = '127.0.0.1,*.origin.test,github.com,api.github.com';
   await cli.ok('policy', 'allow', 'network', '--sandbox', SANDBOX, allowed);
   const ca = await cli.ok('ca', 'export');
