@@ -59,6 +59,7 @@ export class Http2Connection implements Held {
       maxSessionRejectedStreams: HTTP2_INVALID_FRAMES_MAX,
       streamResetBurst: HTTP2_RESETS_BURST_MAX,
       streamResetRate: HTTP2_RESETS_PER_SECOND_MAX,
+      strictSingleValueFields: false, // An origin may repeat what it likes; its client reads it.
       settings: {
         enablePush: false,
         enableConnectProtocol: true,

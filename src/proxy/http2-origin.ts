@@ -40,6 +40,17 @@ AsyncResource.prototype.bind = function bind<F extends (...args: never[]) => unk
 type Options = Dispatcher.DispatchOptions;
 type Handler = Required<Dispatcher.DispatchHandler>;
 
+const OPTIONS = {
+  maxSessionMemory: HTTP2_SESSION_BYTES_MAX / 1_048_576,
+  maxHeaderListPairs: FIELDS_MAX,
+  strictSingleValueFields: false, // As with HTTP/1.1, an origin itself refuses what is repeated.
+  settings: {
+    enablePush: false,
+    initialWindowSize: HTTP2_WINDOW_BYTES,
+    maxHeaderListSize: HEAD_BYTES_MAX,
+  },
+};
+
 export class Http2Origin {
   readonly #session: ClientHttp2Session;
   #leaving = false;
@@ -47,14 +58,8 @@ export class Http2Origin {
   /** @param socket  on which ALPN chose h2. @param onClose  no further requests: dial anew. */
   constructor(authority: string, socket: TLSSocket, onClose: () => void) {
     this.#session = connect(`https://${authority}`, {
+      ...OPTIONS,
       createConnection: () => socket,
-      maxSessionMemory: HTTP2_SESSION_BYTES_MAX / 1_048_576,
-      maxHeaderListPairs: FIELDS_MAX,
-      settings: {
-        enablePush: false,
-        initialWindowSize: HTTP2_WINDOW_BYTES,
-        maxHeaderListSize: HEAD_BYTES_MAX,
-      },
     });
     this.#session.setTimeout(POOL_IDLE_MS, () => this.close());
     const leave = (): void => {

@@ -28,7 +28,7 @@ export class Http2Reply implements Answer {
     this.#stream = stream;
     this.#method = method;
     this.#webSocketKey = webSocketKey;
-    stream.on('wantTrailers', () => stream.sendTrailers(this.#trailers));
+    stream.on('wantTrailers', () => this.#say(() => stream.sendTrailers(this.#trailers)));
   }
 
   get started(): boolean {
@@ -39,7 +39,7 @@ export class Http2Reply implements Answer {
     // RFC 9113 section 8.6: there is no 101 here.
     if (this.started || status === 101 || this.#stream.destroyed) return;
     if (this.#stream.writableNeedDrain) return; // An origin must not fill us with what nobody reads.
-    this.#stream.additionalHeaders({ ':status': status, ...fieldsOf(fields) });
+    this.#say(() => this.#stream.additionalHeaders({ ':status': status, ...fieldsOf(fields) }));
   }
 
   start(status: number, _reason: string, fields: string, contentLength: number | null): void {
@@ -98,9 +98,21 @@ export class Http2Reply implements Answer {
   #flush(endStream: boolean): void {
     const head = this.#head;
     this.#head = null;
-    if (head === null || this.#stream.destroyed) return;
+    if (head === null) return;
     const waitForTrailers = !endStream && this.#method !== 'HEAD';
-    this.#stream.respond({ ':status': this.status, ...head }, { endStream, waitForTrailers });
+    this.#say(() =>
+      this.#stream.respond({ ':status': this.status, ...head }, { endStream, waitForTrailers }),
+    );
+  }
+
+  /** Node throws at what HTTP/2 cannot say. The origin chose it, and nobody is above us to catch it. */
+  #say(frame: () => void): void {
+    if (this.#stream.destroyed || this.#stream.closed) return;
+    try {
+      frame();
+    } catch {
+      this.#stream.close(NGHTTP2_INTERNAL_ERROR);
+    }
   }
 
   /** The exchange is over; a client that still sends content is told that nobody reads it. */
@@ -123,7 +135,7 @@ export class Http2Reply implements Answer {
 
 /** Lines back into fields; those of one name stay apart, as Set-Cookie needs. */
 function fieldsOf(lines: string): Record<string, string | string[]> {
-  const fields: Record<string, string | string[]> = {};
+  const fields: Record<string, string | string[]> = Object.create(null); // Names are the origin's.
   for (const line of lines.split('\r\n')) {
     const colon = line.indexOf(':');
     if (colon <= 0) continue;

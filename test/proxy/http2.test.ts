@@ -6,8 +6,18 @@ import { once } from 'node:events';
 import { constants, createSecureServer, type ServerHttp2Stream } from 'node:http2';
 import { createServer } from 'node:https';
 import type { Duplex } from 'node:stream';
+import { createServer as createTlsServer } from 'node:tls';
 import tap, { type Test } from 'tap';
 import { WebSocket, WebSocketServer } from 'ws';
+import {
+  END_HEADERS,
+  END_STREAM,
+  FrameClient,
+  frame,
+  HEADERS,
+  headOf,
+  hpack,
+} from '../helpers/frames.ts';
 import {
   ask,
   BINDING,
@@ -154,6 +164,52 @@ tap.test('a client that gives up takes its request with it', async (t) => {
   stream.close(8);
   await within('the origin to hear of it', gone.promise);
   t.match(await outcomeAt(proxy, 0), { code: 'SALLYPORT_CLIENT_CLOSED' });
+});
+
+tap.test('fields of an answer that node:http2 would throw at', async (t) => {
+  const answers: Readonly<Record<string, string>> = {
+    '/repeated': 'Content-Type: a/b\r\nContent-Type: c/d\r\nAge: 1\r\nAge: 2\r\n',
+    '/named': 'Constructor: yes\r\n__proto__: no\r\n',
+    '/impossible': 'HTTP2-Settings: x\r\n',
+    '/late': 'Transfer-Encoding: chunked\r\n',
+  };
+  const server = createTlsServer({ key, cert }, (socket) => {
+    socket.on('error', () => {});
+    socket.on('data', (chunk) => {
+      const path = String(chunk).split(' ')[1] ?? '';
+      const late = path === '/late';
+      const rest = late
+        ? '\r\n2\r\nok\r\n0\r\nHTTP2-Settings: x\r\n\r\n'
+        : 'Content-Length: 2\r\n\r\nok';
+      socket.write(`HTTP/1.1 200 OK\r\n${answers[path]}${rest}`);
+    });
+  });
+  const port = await listening(t, server);
+  const proxy = await interceptor(t, [port]);
+  const session = await http2Inside(t, proxy, port);
+  const repeated = await ask(session, { ':path': '/repeated' });
+  t.match(repeated, { status: 200, headers: { 'content-type': 'a/b', age: '1' }, content: 'ok' });
+  const named = await ask(session, { ':path': '/named' });
+  t.match(named, { headers: { constructor: 'yes' }, content: 'ok' });
+  for (const path of ['/impossible', '/late']) {
+    await t.rejects(ask(session, { ':path': path }), { code: 'ERR_HTTP2_STREAM_ERROR' }, path);
+  }
+  t.equal((await ask(session, { ':path': '/named' })).status, 200, 'the others go on');
+});
+
+tap.test("fields of a request that are repeated are the origin's to judge", async (t) => {
+  const seen: (readonly string[])[] = [];
+  for (const [version, port] of await origins(t, (request, response) => {
+    seen.push(request.rawHeaders.filter((_, i, all) => all[i - 1]?.toLowerCase() === 'age'));
+    response.end();
+  })) {
+    const proxy = await interceptor(t, [port]);
+    const client = new FrameClient(await tlsInside(t, proxy, port, 'h2'));
+    const head = hpack([...headOf(port), ['age', '1'], ['age', '2']]);
+    client.send(frame(HEADERS, END_STREAM | END_HEADERS, 1, head));
+    t.equal(await client.outcomeOf(1), 200);
+    t.same(seen.pop(), ['1', '2'], version);
+  }
 });
 
 tap.test('events come one by one', async (t) => {
