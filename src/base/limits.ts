@@ -11,6 +11,9 @@ export const SANDBOXES_MAX = 100_000;
 export const SANDBOX_NAME_BYTES_MAX = 63; // A DNS label, so that it can be a host name later.
 export const IMAGE_BYTES_MAX = 1_073_741_824; // Two images and the lanes stay below 4 GiB of Wasm.
 export const PUBLISH_WAIT_MS_MAX = 5_000; // A match takes microseconds; a lane stuck so long is a defect.
+export const COVERS_STEPS_MAX = 4_096; // States of two globs laid side by side; past this it counts as unproven.
+export const EXPLAINED_RULES_MAX = 200; // Listed by `policy explain`; more of them nobody reads.
+export const EXPLAIN_SLICE_MAX = 5_000; // Rules looked at before the daemon turns to others.
 
 // Secrets.
 export const SECRETS_MAX = 10_000; // Every worker holds them all.
