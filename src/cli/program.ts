@@ -10,6 +10,7 @@ import { addListCommands } from './policy-list.ts';
 import { addLogCommand } from './policy-log.ts';
 import { addRuleCommands } from './policy-rules.ts';
 import { addSetupCommands } from './policy-setup.ts';
+import { addExplainCommand } from './policy-tools.ts';
 import { addRunCommand } from './run.ts';
 import { addSandboxCommands } from './sandbox.ts';
 import { addSecretCommands } from './secret.ts';
@@ -48,6 +49,7 @@ Begin with:
   addRuleCommands(policy, context);
   addListCommands(policy, context);
   addLogCommand(policy, context);
+  addExplainCommand(policy, context);
   addSetupCommands(policy, context);
   addDemoCommand(program, context);
   addCompletionCommand(program, context);

@@ -68,7 +68,10 @@ function interceptionOf(
 }
 
 /** @throws SALLYPORT_USAGE for what is no method (RFC 9110 section 9.1) */
-function requestOf(method: string | undefined, path: string | null): AskedRequest | undefined {
+export function requestOf(
+  method: string | undefined,
+  path: string | null,
+): AskedRequest | undefined {
   if (method === undefined && path === null) return undefined;
   if (method !== undefined && !/^[A-Za-z-]{1,32}$/.test(method)) {
     throw new SallyportError('SALLYPORT_USAGE', `"${method}" is no method`);

@@ -23,6 +23,7 @@ import { addLogRoutes } from './routes-log.ts';
 import { addPolicyRoutes } from './routes-policy.ts';
 import { addSandboxRoutes } from './routes-sandbox.ts';
 import { addSecretRoutes } from './routes-secret.ts';
+import { addToolRoutes } from './routes-tools.ts';
 import { sha256 } from './sandboxes.ts';
 import type { Services } from './services.ts';
 
@@ -85,6 +86,7 @@ export async function buildServer(services: Services, access: Access): Promise<F
     addSecretRoutes(typed, services);
     addPolicyRoutes(typed, services);
     addLogRoutes(typed, services);
+    addToolRoutes(typed, services);
     typed.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
   });
   await app.ready();

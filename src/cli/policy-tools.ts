@@ -1,0 +1,96 @@
+// `policy explain`: why a target is decided so, and how to change it.
+import { type Command, Option } from 'commander';
+import type { ExplainedRule, ExplainResult } from '../control/schemas-tools.ts';
+import { type Context, printJson, withDaemon } from './context.ts';
+import { ensureInitialized } from './setup.ts';
+
+type ExplainOptions = {
+  readonly sandbox?: string;
+  readonly method?: string;
+  readonly protocol: string;
+  readonly json?: boolean;
+};
+
+export function addExplainCommand(policy: Command, context: Context): void {
+  policy
+    .command('explain')
+    .description('say why a target is allowed or denied, and how to change that')
+    .argument('<target>', 'host, host:port, address or URL; port 443 unless named')
+    .option('--sandbox <name>', 'as this sandbox; without it, by global rules alone')
+    .option('--method <method>', 'one request, to the path of the URL; GET when it has a path')
+    .addOption(
+      new Option('--protocol <protocol>', 'transport').choices(['tcp', 'udp']).default('tcp'),
+    )
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      `
+Exit code 0, whatever the verdict; 1 for an error. \`policy check\` has the verdict as exit code.
+
+Examples:
+  $ sbx policy explain example.com
+  $ sbx policy explain https://api.github.com/repos/a/b --method DELETE --sandbox my-sandbox
+`,
+    )
+    .action((target: string, options: ExplainOptions) => explain(context, target, options));
+}
+
+async function explain(context: Context, target: string, options: ExplainOptions): Promise<void> {
+  await withDaemon(context, async (client) => {
+    await ensureInitialized(context, client);
+    const result = await client.post<ExplainResult>('/policy/network/explain', {
+      target,
+      protocol: options.protocol,
+      ...(options.method !== undefined && { method: options.method }),
+      ...(options.sandbox !== undefined && { sandbox_id: options.sandbox }),
+    });
+    const commands = result.change.commands.map((words) => `${context.program} ${words}`);
+    if (options.json) {
+      return printJson(context, { ...result, change: { ...result.change, commands } });
+    }
+    context.out(explanationText(result, commands));
+  });
+}
+
+function explanationText(result: ExplainResult, commands: readonly string[]): string {
+  const { target, method, context, allowed, why, considered, nearest, change } = result;
+  const what = method === undefined ? target : `${method} ${target}`;
+  const hidden = result.considered_total - considered.length;
+  const lines = [
+    `${allowed ? 'Allowed' : 'Denied'}: ${what}`,
+    `Context: ${context}`,
+    `Why: ${why}`,
+    ...section('Rules that cover it:', considered, ({ standing }) => standing),
+    ...(hidden > 0 ? [`  and ${hidden} more`] : []),
+    ...section('Nearest rules:', nearest, () => ''),
+    '',
+    ...changeLines(change.to, commands, change.note),
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+function section<R extends ExplainedRule & { why: string }>(
+  title: string,
+  rules: readonly R[],
+  mark: (rule: R) => string,
+): string[] {
+  if (rules.length === 0) return [];
+  return [
+    '',
+    title,
+    ...rules.flatMap((rule) => [
+      `  ${[mark(rule), rule.decision, textOf(rule)].filter((word) => word !== '').join('  ')}`,
+      `    rule ${rule.rule} (${rule.source}, ${rule.scope})`,
+      `    ${rule.why}`,
+    ]),
+  ];
+}
+
+function textOf({ resource, methods, paths = [] }: ExplainedRule): string {
+  return methods === undefined ? resource : `${resource} ${methods.join(',')} ${paths.join(' ')}`;
+}
+
+function changeLines(to: string, commands: readonly string[], note: string | undefined): string[] {
+  if (note !== undefined) return [`To ${to} it: ${note}`];
+  return [`To ${to} it:`, ...commands.map((command) => `  ${command}`)];
+}

@@ -1,0 +1,118 @@
+// `policy explain`: looks at all rules in force for one target, in slices, so that the daemon answers
+// others meanwhile. What is found is decided and worded in policy/explain.ts.
+import { setImmediate as turn } from 'node:timers/promises';
+import { EXPLAIN_SLICE_MAX, EXPLAINED_RULES_MAX, NEAR_RULES_MAX } from '../base/limits.ts';
+import { type Asked, type Considered, explain, judgeBy, touches } from '../policy/explain.ts';
+import type { AddressGuard } from '../policy/judge.ts';
+import { type Near, nearMiss } from '../policy/near.ts';
+import { ruleLabel } from '../policy/reasons.ts';
+import { commandOf, remedyOf } from '../policy/remedy.ts';
+import { formatHostPort, type Resource } from '../policy/resource.ts';
+import { GLOBAL_SCOPE, type Rule } from '../policy/rule.ts';
+import { parseTarget } from '../policy/target.ts';
+import { type CheckRequest, requestOf } from './check.ts';
+import { scopeName } from './listing.ts';
+import type { ScopeNames } from './policy.ts';
+import type { ExplainedRule, ExplainResult } from './schemas-tools.ts';
+
+type Services = {
+  readonly policy: { readonly rules: readonly Rule[]; readonly generation: number };
+  readonly sandboxes: ScopeNames;
+  readonly addressGuard: AddressGuard;
+};
+
+/** @throws SALLYPORT_NOT_FOUND for an unknown sandbox, SALLYPORT_TARGET_INVALID, SALLYPORT_USAGE */
+export async function explainTarget(
+  { policy, sandboxes, addressGuard }: Services,
+  { target, sandbox_id: sandbox, protocol, method }: Omit<CheckRequest, 'verbose'>,
+): Promise<ExplainResult> {
+  const scope = sandbox === undefined ? GLOBAL_SCOPE : sandboxes.numberOf(sandbox);
+  const { host, port, path } = parseTarget(target);
+  const question = { scope, host, port, protocol };
+  const request = requestOf(method, path);
+  const { rules, generation } = policy;
+  const touching = await slicewise(rules, (rule) => touches(rule, question) !== null);
+  // As `policy check` has it: where no HTTP rule asks, a URL is its host.
+  const { http } = judgeBy(touching, { question, guard: addressGuard });
+  const asked: Asked = {
+    question,
+    guard: addressGuard,
+    ...((http || method !== undefined) && { request }),
+  };
+  const explanation = explain(touching, asked, EXPLAINED_RULES_MAX);
+  const { verdict, why, considered } = explanation;
+  const nameOf = (number: number): string => scopeName(number, sandboxes);
+  const near = verdict.kind === 'implicit' ? await nearest(rules, asked, nameOf) : [];
+  const steps = remedyOf(touching, explanation, asked);
+  const plain = (number: number): string => sandboxes.nameOf(number) ?? `#${number}`;
+  return {
+    target: formatHostPort(host, port) + (asked.request?.target ?? ''),
+    ...(asked.request && { method: asked.request.method }),
+    context: nameOf(scope),
+    protocol,
+    allowed: verdict.action === 'allow',
+    why,
+    ...(verdict.reason !== null && { reason: verdict.reason }),
+    ...(verdict.rule !== null && { rule: ruleLabel(verdict.rule) }),
+    considered: considered.map((one) => consideredOf(one, nameOf)),
+    considered_total: touching.length,
+    nearest: near.map((one) => ({ ...ruleFacts(one, nameOf), why: one.why })),
+    change: {
+      to: verdict.action === 'allow' ? 'deny' : 'allow',
+      commands: typeof steps === 'string' ? [] : steps.map((step) => commandOf(step, plain)),
+      ...(typeof steps === 'string' && { note: steps }),
+    },
+    generation,
+  };
+}
+
+/** The nearest first; of those as near, the first in the list. */
+async function nearest(
+  rules: readonly Rule[],
+  { question }: Asked,
+  nameOf: (scope: number) => string,
+): Promise<Near[]> {
+  let found: Near[] = [];
+  await slicewise(rules, (rule) => {
+    const near = nearMiss(rule, question, nameOf);
+    if (near === null) return false;
+    found = [...found, near].sort((a, b) => a.distance - b.distance).slice(0, NEAR_RULES_MAX);
+    return false;
+  });
+  return found;
+}
+
+/** Array.filter with pauses. */
+async function slicewise(
+  rules: readonly Rule[],
+  keep: (rule: Rule) => boolean,
+): Promise<readonly Rule[]> {
+  const kept: Rule[] = [];
+  for (let at = 0; at < rules.length; at += EXPLAIN_SLICE_MAX) {
+    if (at > 0) await turn();
+    for (const rule of rules.slice(at, at + EXPLAIN_SLICE_MAX)) if (keep(rule)) kept.push(rule);
+  }
+  return kept;
+}
+
+function consideredOf(
+  one: Considered,
+  nameOf: (scope: number) => string,
+): ExplainResult['considered'][number] {
+  return { ...ruleFacts(one, nameOf), standing: one.standing, why: one.why };
+}
+
+function ruleFacts(
+  { rule, resource }: { readonly rule: Rule; readonly resource: Resource },
+  nameOf: (scope: number) => string,
+): ExplainedRule {
+  const { http } = rule;
+  return {
+    rule: ruleLabel(rule.id),
+    source: rule.source,
+    scope: nameOf(rule.scope),
+    decision: rule.decision,
+    resource: resource.text,
+    ...(http && { methods: http.methods.length === 0 ? ['ANY'] : http.methods, paths: http.paths }),
+  };
+}
