@@ -13,6 +13,8 @@ export const IMAGE_BYTES_MAX = 1_073_741_824; // Two images and the lanes stay b
 export const PUBLISH_WAIT_MS_MAX = 5_000; // A match takes microseconds; a lane stuck so long is a defect.
 export const COVERS_STEPS_MAX = 4_096; // States of two globs laid side by side; past this it counts as unproven.
 export const EXPLAINED_RULES_MAX = 200; // Listed by `policy explain`; more of them nobody reads.
+export const LINT_COMPARISONS_MAX = 50_000_000; // Pairs of resources; real policies need a few for each.
+export const LINT_FINDINGS_MAX = 500; // Printed by `policy lint`; the number of all is told.
 export const NEAR_RULES_MAX = 3; // What nearly matched: more would bury the one that was meant.
 export const EXPLAIN_SLICE_MAX = 5_000; // Rules looked at before the daemon turns to others.
 
