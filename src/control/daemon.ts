@@ -9,15 +9,11 @@ import { DRAIN_TIMEOUT_MS, LOCK_RETRY_MS, LOCK_WAIT_MS, WORKERS_MAX } from '../b
 import { keychainOf } from '../credentials/keychain.ts';
 import { ControlClient } from './client.ts';
 import { createDaemonLog } from './daemon-log.ts';
-import {
-  type Instance,
-  type InstanceOptions,
-  type Surroundings,
-  startInstance,
-} from './instance.ts';
+import { type Instance, type InstanceOptions, startInstance } from './instance.ts';
 import { acquireLock } from './lock.ts';
 import { createFolders, type Env, type Paths, resolvePaths } from './paths.ts';
 import type { DaemonStatus } from './services.ts';
+import type { Surroundings } from './surroundings.ts';
 
 export type DaemonOptions = Partial<Omit<InstanceOptions, 'version'>> & {
   readonly version: string;

@@ -2,33 +2,25 @@
 // each needs the one before, and taken apart in reverse. Touches no signal and no environment.
 import { chmodSync, rmSync } from 'node:fs';
 import type { Logger } from 'pino';
-import type { Clock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
 import { WORKERS_MAX } from '../base/limits.ts';
 import { Credentials } from '../credentials/inject.ts';
 import type { KeyPlace, KeyStore } from '../credentials/key-store.ts';
-import type { Keychain } from '../credentials/keychain.ts';
-import { Vault } from '../credentials/vault.ts';
 import { Lane } from '../matcher/lane.ts';
 import { Publisher } from '../matcher/publish.ts';
 import type { Outcome } from '../proxy/exchange.ts';
 import { WorkerPool } from '../workers/pool.ts';
-import { Audit } from './audit.ts';
-import { Authority } from './authority.ts';
 import { Configuration, type ProxyOptions } from './configuration.ts';
-import { Followers } from './follow.ts';
+import type { Followers } from './follow.ts';
 import { governanceFacts } from './governance-status.ts';
-import { DecisionLog } from './log.ts';
-import type { Paths } from './paths.ts';
-import { PolicyService } from './policy.ts';
+import { type Managed, manage } from './managed.ts';
+import type { PolicyService } from './policy.ts';
 import { sandboxVariables } from './sandbox-variables.ts';
-import { formatListen, Sandboxes } from './sandboxes.ts';
-import { openSecretKey } from './secret-key.ts';
-import { Secrets } from './secrets.ts';
+import { formatListen, type Sandboxes } from './sandboxes.ts';
 import { buildServer } from './server.ts';
 import type { DaemonStatus, Services } from './services.ts';
-import { Store } from './store.ts';
-import { TrustFiles } from './trust.ts';
+import { openState, type State } from './state.ts';
+import { type Closing, describe, type Surroundings } from './surroundings.ts';
 
 export type InstanceOptions = ProxyOptions & {
   /** Chosen if none was chosen before. */
@@ -38,28 +30,12 @@ export type InstanceOptions = ProxyOptions & {
   readonly version: string;
 };
 
-export type Surroundings = {
-  readonly paths: Paths;
-  readonly keychain: Keychain;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  /** The log file, null for stdout. */
-  readonly logFile: string | null;
-  readonly pid: number;
-  /** Whether threads can share a port (SO_REUSEPORT). */
-  readonly reusePort: boolean;
-  /** Asked for over the API. */
-  readonly onStop: (drainTimeoutMs: number | null) => void;
-};
-
 export type Instance = {
   readonly policy: PolicyService;
   status(): DaemonStatus;
   /** Drains the workers and closes everything; what was accepted is recorded. */
   stop(drainTimeoutMs: number): Promise<void>;
 };
-
-type Closing = (() => unknown)[];
 
 /**
  * Starts everything.
@@ -90,12 +66,12 @@ async function start(
   const state = await openState(options.keyStore, around, closing);
   const publisher = await Publisher.create();
   const configuration = new Configuration(options, around.reusePort);
-  const governed = await govern(state, publisher, configuration, around, closing);
-  const { policy, sandboxes, secrets, configure } = governed;
+  const managed = await manage(state, publisher, configuration, around, closing);
+  const { policy, sandboxes, secrets, configure } = managed;
   await prepare(options, policy, sandboxes, around.logger);
 
-  const pool = await startPool(configuration, publisher, governed, state, around);
-  governed.workers.pool = pool;
+  const pool = await startPool(configuration, publisher, managed, state, around);
+  managed.workers.pool = pool;
   const drain = once((timeoutMs: number) => pool.drain(timeoutMs));
   closing.push(() => drain(0));
   configuration.port = pool.port;
@@ -111,10 +87,10 @@ async function start(
     keys: state.keys,
   });
   const matcher = new Lane(publisher.memory, publisher.module, WORKERS_MAX);
-  const services = servicesOf({ governed, state, matcher, configuration, options, around, status });
+  const services = servicesOf({ managed, state, matcher, configuration, options, around, status });
   await listenApi(services, configuration, around, closing);
   return {
-    policy: governed.policy,
+    policy: managed.policy,
     status,
     stop: once((drainTimeoutMs) => end(drainTimeoutMs, drain, state.followers, closing)),
   };
@@ -122,7 +98,7 @@ async function start(
 
 /** What the control API works with. */
 function servicesOf(parts: {
-  readonly governed: Governed;
+  readonly managed: Managed;
   readonly state: State;
   readonly matcher: Lane;
   readonly configuration: Configuration;
@@ -130,8 +106,8 @@ function servicesOf(parts: {
   readonly around: Surroundings;
   readonly status: Services['status'];
 }): Services {
-  const { governed, state, configuration, options, around } = parts;
-  const { policy, sandboxes, secrets, authority, trust, configure } = governed;
+  const { managed, state, configuration, options, around } = parts;
+  const { policy, sandboxes, secrets, authority, trust, configure } = managed;
   return {
     policy,
     sandboxes,
@@ -163,69 +139,6 @@ function servicesOf(parts: {
     report: (error) =>
       around.logger.error({ error: describe(error) }, 'a request to the control API failed'),
   };
-}
-
-type Governed = {
-  readonly policy: PolicyService;
-  readonly sandboxes: Sandboxes;
-  readonly secrets: Secrets;
-  readonly authority: Authority;
-  readonly trust: TrustFiles;
-  /** Null before there are any; then nobody has to be told. */
-  readonly workers: { pool: WorkerPool | null };
-  /** Tells all workers what holds now. */
-  readonly configure: () => Promise<void>;
-};
-
-/** Rules, sandboxes and secrets: what the API changes and the workers go by. */
-async function govern(
-  { store, keys }: State,
-  publisher: Publisher,
-  configuration: Configuration,
-  { paths, clock, logger }: Surroundings,
-  closing: Closing,
-): Promise<Governed> {
-  const workers: Governed['workers'] = { pool: null };
-  const configure = async (): Promise<void> => {
-    if (workers.pool === null) return;
-    const records = sandboxes.records();
-    configuration.supportMessage = policy.governance?.supportMessage ?? null;
-    const settings = configuration.settings(records, authority);
-    await workers.pool.configure(settings, records, secrets.bindings());
-  };
-  const dropScope = async (number: number): Promise<void> => {
-    await policy.dropScope(number);
-    await secrets.dropScope(number);
-  };
-  const onChange = async (): Promise<void> => {
-    await configure();
-    trust.refresh();
-  };
-  const authority = new Authority({ path: paths.authority, clock, onChange });
-  closing.push(() => authority.close());
-  const trust = new TrustFiles({
-    folder: paths.trust,
-    authority: () => authority.material.trustPem,
-    upstream: configuration.upstreamAuthorities,
-    onTrouble: (error) =>
-      logger.error({ error: describe(error) }, 'the files for sandboxes cannot be written'),
-  });
-  trust.refresh();
-  const reservedPaths = [paths.socket];
-  const sandboxes = new Sandboxes({ store, clock, configure, dropScope, reservedPaths });
-  const secrets = new Secrets({
-    store: store.secrets,
-    vault: new Vault(keys),
-    clock,
-    scopes: sandboxes,
-    trusted: configuration.trusted,
-    onChange: configure,
-    report: (message, facts) => logger.warn(facts, message),
-  });
-  closing.push(() => secrets.close());
-  const policy = await PolicyService.start(store, publisher, sandboxes, clock);
-  closing.push(() => policy.settled());
-  return { policy, sandboxes, secrets, authority, trust, workers, configure };
 }
 
 type Parts = {
@@ -262,38 +175,6 @@ function statusOf(
   });
 }
 
-type State = {
-  store: Store;
-  keys: KeyStore;
-  log: DecisionLog;
-  audit: Audit;
-  followers: Followers;
-};
-
-async function openState(place: KeyPlace, around: Surroundings, closing: Closing): Promise<State> {
-  const { paths, logger } = around;
-  const store = Store.open(paths.policyDatabase);
-  closing.push(() => store.close());
-  const keys = await openSecretKey(place, around, store.secrets);
-  const log = DecisionLog.open(paths.logDatabase, (error) =>
-    logger.warn({ error: describe(error) }, 'the log of decisions cannot be written'),
-  );
-  closing.push(() => log.close());
-  const audit = await Audit.open({
-    folder: paths.audit,
-    onTrouble: (error) => {
-      if (error === null) logger.info('the audit can be written again');
-      else
-        logger.error(
-          { error: describe(error) },
-          'the audit cannot be written; the proxy waits for it',
-        );
-    },
-  });
-  closing.push(() => audit.close());
-  return { store, keys, log, audit, followers: new Followers() };
-}
-
 /** What the command line asks to be there from the start. */
 async function prepare(
   { preset, defaultSandbox }: InstanceOptions,
@@ -319,7 +200,7 @@ async function prepare(
 async function startPool(
   configuration: Configuration,
   publisher: Publisher,
-  { sandboxes, secrets, authority }: Governed,
+  { sandboxes, secrets, authority }: Managed,
   { audit, log, followers }: State,
   { clock, logger, reusePort }: Surroundings,
 ): Promise<WorkerPool> {
@@ -415,8 +296,4 @@ function listenError(cause: unknown, place: string): unknown {
   const why = /\bE(?:ADDRINUSE|ADDRNOTAVAIL|ACCES|PERM)\b/.exec(String(cause))?.[0];
   if (why === undefined) return cause;
   return new SallyportError('SALLYPORT_CONFLICT', `cannot listen on ${place}: ${why}`, { cause });
-}
-
-function describe(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

@@ -1,7 +1,8 @@
 // Every route of the control API over real sockets: src/control/routes.ts,
 // src/control/routes-daemon.ts, src/control/routes-log.ts, src/control/routes-policy.ts,
 // src/control/routes-sandbox.ts, src/control/schemas.ts, src/control/services.ts,
-// src/control/check.ts, and what puts them together, src/control/instance.ts and
+// src/control/check.ts, and what puts them together, src/control/instance.ts, src/control/managed.ts,
+// src/control/state.ts, src/control/surroundings.ts and
 // src/control/configuration.ts.
 import { once } from 'node:events';
 import { statSync } from 'node:fs';

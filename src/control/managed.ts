@@ -1,0 +1,75 @@
+// What the API changes and the workers go by: rules, sandboxes, secrets, the authority.
+import { Vault } from '../credentials/vault.ts';
+import type { Publisher } from '../matcher/publish.ts';
+import type { WorkerPool } from '../workers/pool.ts';
+import { Authority } from './authority.ts';
+import type { Configuration } from './configuration.ts';
+import { PolicyService } from './policy.ts';
+import { Sandboxes } from './sandboxes.ts';
+import { Secrets } from './secrets.ts';
+import type { State } from './state.ts';
+import { type Closing, describe, type Surroundings } from './surroundings.ts';
+import { TrustFiles } from './trust.ts';
+
+export type Managed = {
+  readonly policy: PolicyService;
+  readonly sandboxes: Sandboxes;
+  readonly secrets: Secrets;
+  readonly authority: Authority;
+  readonly trust: TrustFiles;
+  /** Null before there are any; then nobody has to be told. */
+  readonly workers: { pool: WorkerPool | null };
+  /** Tells all workers what holds now. */
+  readonly configure: () => Promise<void>;
+};
+
+/** Rules, sandboxes and secrets: what the API changes and the workers go by. */
+export async function manage(
+  { store, keys }: State,
+  publisher: Publisher,
+  configuration: Configuration,
+  { paths, clock, logger }: Surroundings,
+  closing: Closing,
+): Promise<Managed> {
+  const workers: Managed['workers'] = { pool: null };
+  const configure = async (): Promise<void> => {
+    if (workers.pool === null) return;
+    const records = sandboxes.records();
+    configuration.supportMessage = policy.governance?.supportMessage ?? null;
+    const settings = configuration.settings(records, authority);
+    await workers.pool.configure(settings, records, secrets.bindings());
+  };
+  const dropScope = async (number: number): Promise<void> => {
+    await policy.dropScope(number);
+    await secrets.dropScope(number);
+  };
+  const onChange = async (): Promise<void> => {
+    await configure();
+    trust.refresh();
+  };
+  const authority = new Authority({ path: paths.authority, clock, onChange });
+  closing.push(() => authority.close());
+  const trust = new TrustFiles({
+    folder: paths.trust,
+    authority: () => authority.material.trustPem,
+    upstream: configuration.upstreamAuthorities,
+    onTrouble: (error) =>
+      logger.error({ error: describe(error) }, 'the files for sandboxes cannot be written'),
+  });
+  trust.refresh();
+  const reservedPaths = [paths.socket];
+  const sandboxes = new Sandboxes({ store, clock, configure, dropScope, reservedPaths });
+  const secrets = new Secrets({
+    store: store.secrets,
+    vault: new Vault(keys),
+    clock,
+    scopes: sandboxes,
+    trusted: configuration.trusted,
+    onChange: configure,
+    report: (message, facts) => logger.warn(facts, message),
+  });
+  closing.push(() => secrets.close());
+  const policy = await PolicyService.start(store, publisher, sandboxes, clock);
+  closing.push(() => policy.settled());
+  return { policy, sandboxes, secrets, authority, trust, workers, configure };
+}
