@@ -18,9 +18,9 @@ import {
   AUDIT_FILES_MAX,
   AUDIT_FLUSH_MS,
   AUDIT_RETRY_MS,
-  AUDIT_TEXTS_MAX,
 } from '../base/limits.ts';
 import type { Outcome } from '../proxy/exchange.ts';
+import { lineOf } from './audit-record.ts';
 
 const FILE_NAME = /^audit-(\d{15})\.jsonl$/;
 const LINE_FEED = 0x0a;
@@ -54,7 +54,6 @@ export class Audit {
   /** The write that runs; the next one starts when it has ended. */
   #writing: Promise<void> = Promise.resolve();
   #troubled = false;
-  #lastTime = { ms: Number.NaN, text: '' };
 
   private constructor(
     options: Required<AuditOptions>,
@@ -85,7 +84,7 @@ export class Audit {
   record(outcomes: readonly Outcome[]): Promise<void> {
     const batch = this.#batch;
     for (const outcome of outcomes) {
-      const line = lineOf(this.#seq++, this.#timeOf(outcome), outcome);
+      const line = lineOf(this.#seq++, outcome);
       batch.lines.push(line);
       batch.bytes += line.length;
     }
@@ -100,14 +99,6 @@ export class Audit {
     await this.#writing;
     await this.#file.sync();
     await this.#file.close();
-  }
-
-  /** Many exchanges begin in one millisecond. */
-  #timeOf({ time_ms: timeMs }: Outcome): string {
-    if (timeMs !== this.#lastTime.ms) {
-      this.#lastTime = { ms: timeMs, text: new Date(timeMs).toISOString() };
-    }
-    return this.#lastTime.text;
   }
 
   #flush(): void {
@@ -166,36 +157,6 @@ export function auditFiles(folder: string): string[] {
 
 function fileName(firstSeq: number): string {
   return `audit-${String(firstSeq).padStart(15, '0')}.jsonl`;
-}
-
-/**
- * In the file the time is RFC 3339, and the slot, which means nothing afterwards, is left out.
- * Spelled out because it runs once for each exchange: a spread copy costs half as much again.
- */
-function lineOf(seq: number, time: string, o: Outcome): string {
-  return (
-    `{"seq":${seq},"time":"${time}","sandbox":${text(o.sandbox)},` +
-    `"ingress":"${o.ingress}","mode":"${o.mode}","method":${text(o.method)},` +
-    `"host":${text(o.host)},"port":${o.port},"address":${text(o.address)},` +
-    `"verdict":"${o.verdict}","deny_kind":${text(o.deny_kind)},"rule":${text(o.rule)},` +
-    `"source":${text(o.source)},"reason":${text(o.reason)},"code":${text(o.code)},` +
-    `"bypass":${text(o.bypass)},"injected":${text(o.injected)},"masked":${o.masked},"status":${o.status},` +
-    `"bytes_up":${o.bytes_up},"bytes_down":${o.bytes_down},` +
-    `"decide_ms":${o.decide_ms},"connect_ms":${o.connect_ms},"duration_ms":${o.duration_ms},` +
-    `"generation":${o.generation}}\n`
-  );
-}
-
-const jsonTexts = new Map<string | null, string>([[null, 'null']]);
-
-/** JSON of a string. Sandboxes, hosts and rules come again and again, so their text is kept. */
-function text(value: string | null): string {
-  const known = jsonTexts.get(value);
-  if (known !== undefined) return known;
-  const json = JSON.stringify(value);
-  if (jsonTexts.size >= AUDIT_TEXTS_MAX) jsonTexts.clear();
-  jsonTexts.set(value, json);
-  return json;
 }
 
 /**

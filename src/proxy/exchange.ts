@@ -123,6 +123,8 @@ export type Outcome = {
   readonly ingress: Ingress;
   readonly mode: Mode;
   readonly method: string;
+  /** Without its query, up to AUDIT_PATH_BYTES_MAX; null for CONNECT and for what cannot be read. */
+  readonly path: string | null;
   readonly host: string;
   readonly port: number;
   /** The address dialled, or null when nothing was. */

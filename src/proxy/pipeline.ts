@@ -322,7 +322,7 @@ async function answerMalformed(
   error: SallyportError,
   { recorder }: Services,
 ): Promise<void> {
-  const named = { ...(client.inside ?? BAD_HEAD_HOST), method: '' };
+  const named = { ...(client.inside ?? BAD_HEAD_HOST), method: '', path: '' };
   const entry = await recorder.open(client.inside === null ? 'forward' : 'connect', named);
   if (client.inside !== null) entry.inside(client.inside.sandbox);
   entry.draft.code = error.code;

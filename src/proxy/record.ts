@@ -1,7 +1,12 @@
 // Exactly one outcome per exchange. An entry takes its in-flight slot before anything is judged and
 // is closed once, whichever way the exchange went; outcomes leave in small batches.
 import type { Clock } from '../base/clock.ts';
-import { OUTCOME_BATCH_MAX, OUTCOME_BATCH_MS, SLOT_RETRY_MS } from '../base/limits.ts';
+import {
+  AUDIT_PATH_BYTES_MAX,
+  OUTCOME_BATCH_MAX,
+  OUTCOME_BATCH_MS,
+  SLOT_RETRY_MS,
+} from '../base/limits.ts';
 import type { Verdict } from '../policy/decision.ts';
 import type { Host } from '../policy/host.ts';
 import type { Ingress, Outcome, Slots } from './exchange.ts';
@@ -26,6 +31,7 @@ export class Entry {
       ingress,
       mode: ingress === 'connect' ? 'forward-bypass' : 'forward',
       method: named.method,
+      path: recordedPath(named.path),
       host: named.host,
       port: named.port,
       address: null,
@@ -85,7 +91,21 @@ export class Entry {
 /** What a record names when the head named nothing that can be read. */
 export const BAD_HEAD_HOST = { host: '' as Host, port: 0 };
 
-type Named = { readonly method: string; readonly host: string; readonly port: number };
+type Named = {
+  readonly method: string;
+  readonly host: string;
+  readonly port: number;
+  /** Path and query, '' for none. */
+  readonly path: string;
+};
+
+/** Queries carry tokens and personal data more often than paths do, so they are in no record. */
+function recordedPath(target: string): string | null {
+  if (target === '') return null;
+  const query = target.indexOf('?');
+  const path = query < 0 ? target : target.slice(0, query);
+  return path.length <= AUDIT_PATH_BYTES_MAX ? path : `${path.slice(0, AUDIT_PATH_BYTES_MAX)}…`;
+}
 
 type Waiting = {
   readonly ingress: Ingress;

@@ -37,6 +37,7 @@ const WORDS = [
   'code',
   'injected',
   'bypass',
+  'path',
 ] as const satisfies readonly (keyof Outcome)[];
 
 const CELLS = NUMBERS.length + WORDS.length;
@@ -76,6 +77,7 @@ export function decodeOutcomes({ words, cells }: OutcomeBatch): Outcome[] {
       ingress: w(1) as Outcome['ingress'],
       mode: w(2) as Outcome['mode'],
       method: w(3) ?? '',
+      path: w(14),
       host: w(4) ?? '',
       port: n(2),
       address: w(5),

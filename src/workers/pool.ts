@@ -338,6 +338,7 @@ export class WorkerPool {
       ingress: one.ingress,
       mode: one.method === 'CONNECT' ? 'forward-bypass' : 'forward',
       method: one.method,
+      path: null,
       host: one.host,
       port: one.port,
       address: null,

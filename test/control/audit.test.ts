@@ -41,7 +41,13 @@ t.test('a line for each outcome, with the facts and no slot', async (t) => {
     ],
   );
   const { slot: _slot, time_ms: _time, ...facts } = outcomeOf();
-  t.strictSame(lines[0], { seq: 1, time: '2026-01-02T03:04:05.678Z', ...facts });
+  t.strictSame(lines[0], {
+    version: 1,
+    seq: 1,
+    time: '2026-01-02T03:04:05.678Z',
+    action_type: 'network_egress',
+    ...facts,
+  });
   t.equal(statSync(auditFiles(folder)[0] ?? '').mode & 0o777, 0o600);
   await audit.close();
 });

@@ -56,6 +56,7 @@ export function outcomeOf(facts: Partial<Outcome> = {}): Outcome {
     ingress: 'connect',
     mode: 'forward-bypass',
     method: 'CONNECT',
+    path: null,
     host: 'example.com',
     port: 443,
     address: '192.0.2.1',

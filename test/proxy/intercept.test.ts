@@ -42,6 +42,7 @@ tap.test('HTTP/1.1 inside: each request is judged, and has the credential', asyn
     ingress: 'connect',
     mode: 'forward',
     method: 'GET',
+    path: '/one',
     host: 'localhost',
     verdict: 'allow',
     status: 200,
@@ -49,6 +50,7 @@ tap.test('HTTP/1.1 inside: each request is judged, and has the credential', asyn
   client.socket.destroy();
   t.match(await outcomeAt(proxy, 2), {
     method: 'CONNECT',
+    path: null,
     mode: 'forward',
     status: 200,
     code: null,

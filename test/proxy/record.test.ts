@@ -1,6 +1,10 @@
 // One outcome per exchange, neither more nor fewer, and waiting instead of loss.
 import tap, { type Test } from 'tap';
-import { EXCHANGES_PER_WORKER_MAX, OUTCOME_BATCH_MAX } from '../../src/base/limits.ts';
+import {
+  AUDIT_PATH_BYTES_MAX,
+  EXCHANGES_PER_WORKER_MAX,
+  OUTCOME_BATCH_MAX,
+} from '../../src/base/limits.ts';
 import type { Outcome, Slots } from '../../src/proxy/exchange.ts';
 import { type Entry, Recorder } from '../../src/proxy/record.ts';
 import { createInflight, Inflight } from '../../src/workers/inflight.ts';
@@ -43,7 +47,7 @@ function world(t: Test, count: number): World {
   return { recorder, batches, slots, clock };
 }
 
-const NAMED = { method: 'GET', host: 'a.test', port: 80 };
+const NAMED = { method: 'GET', host: 'a.test', port: 80, path: '/' };
 
 function now(entry: Entry | Promise<Entry>): Entry {
   if (entry instanceof Promise) throw new Error('there should have been a slot');
@@ -74,6 +78,19 @@ tap.test('an entry becomes one outcome, however often it is closed', async (t) =
     },
   ]);
   t.equal(batches[0]?.length, 1);
+});
+
+tap.test('a path is recorded without its query, and cut where it is long', async (t) => {
+  const { recorder } = world(t, 4);
+  const recorded = (path: string): string | null =>
+    now(recorder.open('forward', { ...NAMED, path })).draft.path;
+  t.equal(recorded('/a;b/%2F?token=secret?&c'), '/a;b/%2F');
+  t.equal(recorded('?token=secret'), '');
+  t.equal(recorded(''), null, 'CONNECT has none');
+  t.equal(
+    recorded(`/${'p'.repeat(AUDIT_PATH_BYTES_MAX)}`),
+    `/${'p'.repeat(AUDIT_PATH_BYTES_MAX - 1)}…`,
+  );
 });
 
 tap.test('a full batch leaves at once', async (t) => {

@@ -1,0 +1,47 @@
+// One outcome as a line of the audit. It runs once for each exchange, so it is spelled out: a copy
+// by spread costs half as much again. What the fields mean is in audit-schema.ts.
+import { AUDIT_TEXTS_MAX } from '../base/limits.ts';
+import type { Outcome } from '../proxy/exchange.ts';
+import { AUDIT_VERSION } from './audit-schema.ts';
+
+/**
+ * The slot, which means nothing afterwards, is left out.
+ *
+ * @param seq  number of the line.
+ */
+export function lineOf(seq: number, o: Outcome): string {
+  const isTunnel = o.method === 'CONNECT';
+  return (
+    `{"version":${AUDIT_VERSION},"seq":${seq},"time":"${timeOf(o.time_ms)}",` +
+    `"action_type":"${isTunnel ? 'network_egress' : 'http_request'}","sandbox":${text(o.sandbox)},` +
+    `"ingress":"${o.ingress}","mode":"${o.mode}","method":${text(o.method)},` +
+    `"path":${o.path === null ? 'null' : JSON.stringify(o.path)},` +
+    `"host":${text(o.host)},"port":${o.port},"address":${text(o.address)},` +
+    `"verdict":"${o.verdict}","deny_kind":${text(o.deny_kind)},"rule":${text(o.rule)},` +
+    `"source":${text(o.source)},"reason":${text(o.reason)},"code":${text(o.code)},` +
+    `"bypass":${text(o.bypass)},"injected":${text(o.injected)},"masked":${o.masked},"status":${o.status},` +
+    `"bytes_up":${o.bytes_up},"bytes_down":${o.bytes_down},` +
+    `"decide_ms":${o.decide_ms},"connect_ms":${o.connect_ms},"duration_ms":${o.duration_ms},` +
+    `"generation":${o.generation}}\n`
+  );
+}
+
+let lastTime = { ms: Number.NaN, text: '' };
+
+/** Many exchanges begin in one millisecond. */
+function timeOf(ms: number): string {
+  if (ms !== lastTime.ms) lastTime = { ms, text: new Date(ms).toISOString() };
+  return lastTime.text;
+}
+
+const jsonTexts = new Map<string | null, string>([[null, 'null']]);
+
+/** JSON of a string. Sandboxes, hosts and rules come again and again, so their text is kept. */
+function text(value: string | null): string {
+  const known = jsonTexts.get(value);
+  if (known !== undefined) return known;
+  const json = JSON.stringify(value);
+  if (jsonTexts.size >= AUDIT_TEXTS_MAX) jsonTexts.clear();
+  jsonTexts.set(value, json);
+  return json;
+}

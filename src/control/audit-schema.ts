@@ -1,0 +1,70 @@
+// What a line of the audit is, for those who read it: checked by tests against real lines, and
+// published as docs/audit.schema.json. Lines are written by audit-record.ts.
+import { z } from 'zod';
+
+/** Of the records. A field that changes its meaning, or goes, makes a new one; a new field does not. */
+export const AUDIT_VERSION = 1;
+
+const place = {
+  version: z.literal(AUDIT_VERSION),
+  seq: z.int().min(1).describe('Numbered without a gap, over files and restarts.'),
+  time: z.string().regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+};
+
+const count = z.int().min(0);
+const milliseconds = z.number().min(0);
+
+const Exchange = z
+  .object({
+    ...place,
+    time: place.time.describe('When it began, UTC. Lines are in the order in which they ended.'),
+    action_type: z
+      .enum(['network_egress', 'http_request'])
+      .describe('A CONNECT, or a request that the proxy saw.'),
+    sandbox: z.string().describe('Empty when nobody could be identified.'),
+    ingress: z.enum(['forward', 'connect']).describe('Asked of the proxy itself, or in a tunnel.'),
+    mode: z
+      .enum(['forward', 'forward-bypass'])
+      .describe('Whether the proxy could speak inside: requests and intercepted tunnels, or not.'),
+    method: z.string().describe('Empty when the head could not be read.'),
+    path: z
+      .string()
+      .nullable()
+      .describe('As asked for, without its query; … at its end where it is cut. Null for CONNECT.'),
+    host: z.string(),
+    port: z.int().min(0).max(65_535),
+    address: z.string().nullable().describe('The one dialled; null when none was.'),
+    verdict: z.enum(['allow', 'deny', 'none']).describe('none: it ended before it was judged.'),
+    deny_kind: z
+      .enum(['explicit', 'implicit'])
+      .nullable()
+      .describe('By a rule, or because none allows it.'),
+    rule: z.string().nullable().describe('Id of the rule that decided.'),
+    source: z.enum(['local', 'kit', 'remote']).nullable().describe('Whose rule that is.'),
+    reason: z.string().nullable().describe('Why it was refused, or failed.'),
+    code: z.string().nullable().describe('docs/errors.md explains each.'),
+    bypass: z
+      .string()
+      .nullable()
+      .describe('The resource of the bypass list that kept the proxy from looking inside.'),
+    injected: z.string().nullable().describe('Ids of the secrets that were added, comma list.'),
+    masked: count.describe('How often a secret came back, and was masked.'),
+    status: z.int().min(0).max(999).describe('Sent to the client; 0 when none was.'),
+    bytes_up: count.describe('Of content, from the client.'),
+    bytes_down: count.describe('Of content, to the client.'),
+    decide_ms: milliseconds.describe('From the end of the head to the decision.'),
+    connect_ms: milliseconds.describe('From the end of the head to the connection; 0 without.'),
+    duration_ms: milliseconds.describe('From the end of the head to the end.'),
+    generation: count.describe('Of the policy that judged it.'),
+  })
+  .describe('One exchange, once it has ended.');
+
+export const AuditRecord = Exchange;
+
+/** @returns the JSON Schema that is published. */
+export function auditJsonSchema(): Record<string, unknown> {
+  return {
+    ...z.toJSONSchema(AuditRecord, { target: 'draft-7', io: 'input' }),
+    title: `Sallyport audit record, version ${AUDIT_VERSION}`,
+  };
+}

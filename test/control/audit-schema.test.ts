@@ -1,0 +1,99 @@
+// src/control/audit-schema.ts against what src/control/audit-record.ts and real daemons write.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import fastify from 'fastify';
+import t from 'tap';
+import type { z } from 'zod';
+import { auditFiles } from '../../src/control/audit.ts';
+import { lineOf } from '../../src/control/audit-record.ts';
+import { AuditRecord, auditJsonSchema } from '../../src/control/audit-schema.ts';
+import type { Outcome } from '../../src/proxy/exchange.ts';
+import { outcomeOf, startWorld } from '../helpers/control.ts';
+import { wire } from '../helpers/wire.ts';
+
+const SCHEMA = join(import.meta.dirname, '../../docs/audit.schema.json');
+
+const OUTCOMES: readonly Outcome[] = [
+  outcomeOf(),
+  outcomeOf({ method: 'GET', path: '/a"\\b', mode: 'forward', ingress: 'forward' }),
+  outcomeOf({ verdict: 'deny', deny_kind: 'explicit', code: 'SALLYPORT_DENIED', reason: 'a\n"b"' }),
+  outcomeOf({ verdict: 'none', method: '', host: '', port: 0, address: null, rule: null }),
+  outcomeOf({ code: 'SALLYPORT_INTERRUPTED', injected: 'a,b', bypass: '*.test', masked: 3 }),
+];
+
+t.test('the published schema is the one of this program', async (t) => {
+  t.strictSame(
+    JSON.parse(readFileSync(SCHEMA, 'utf8')),
+    auditJsonSchema(),
+    'or run scripts/write-audit-schema.ts',
+  );
+});
+
+t.test('every line is a record, with no field that the schema does not know', async (t) => {
+  for (const [i, outcome] of OUTCOMES.entries()) {
+    const record: unknown = JSON.parse(lineOf(i + 1, outcome));
+    t.strictSame(AuditRecord.parse(record), record);
+  }
+});
+
+t.test('the schema has every word that an outcome may have', async (t) => {
+  // Types alone: a new mode or source does not compile until the schema knows it.
+  const facts: Omit<
+    z.infer<typeof AuditRecord>,
+    'version' | 'seq' | 'time' | 'action_type'
+  > = outcomeOf();
+  t.ok(facts);
+});
+
+/** Fastify's own validator, which knows JSON Schema and nothing of zod. */
+async function faultsBySchema(schema: unknown, records: readonly unknown[]): Promise<string[]> {
+  const server = fastify({
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false } },
+  });
+  server.post('/', { schema: { body: schema } }, async () => 'ok');
+  const faults: string[] = [];
+  for (const payload of records) {
+    const { statusCode, body } = await server.inject({
+      method: 'POST',
+      url: '/',
+      payload: payload as object,
+    });
+    if (statusCode !== 200) faults.push(`${body} ${JSON.stringify(payload)}`);
+  }
+  await server.close();
+  return faults;
+}
+
+t.test('what a running proxy writes is valid by the published schema', async (t) => {
+  const world = await startWorld(t, { defaultSandbox: 'box', preset: 'deny-all' });
+  const port = Number(world.instance.status().listen.split(':')[1]);
+  for (const request of [
+    'GET http://denied.test/a/b?token=hidden HTTP/1.1\r\nHost: denied.test\r\n\r\n',
+    'CONNECT denied.test:443 HTTP/1.1\r\nHost: denied.test:443\r\n\r\n',
+    'nonsense\r\n\r\n',
+  ]) {
+    const client = await wire(port);
+    client.send(request);
+    await client.response();
+    client.socket.destroy();
+  }
+  await world.instance.stop(0);
+  const text = auditFiles(world.paths.audit)
+    .map((path) => readFileSync(path, 'utf8'))
+    .join('');
+  t.notMatch(text, 'hidden', 'queries are in no record');
+  const records: unknown[] = text
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
+  const exchanges = records.filter((record) => AuditRecord.safeParse(record).success);
+  t.match(exchanges, [
+    { action_type: 'http_request', path: '/a/b', host: 'denied.test', verdict: 'deny' },
+    { action_type: 'network_egress', path: null },
+    { action_type: 'http_request', method: '', code: 'SALLYPORT_REQUEST_MALFORMED' },
+  ]);
+  const schema: unknown = JSON.parse(readFileSync(SCHEMA, 'utf8'));
+  t.strictSame(await faultsBySchema(schema, records), []);
+  const broken = { ...(exchanges[0] as object), verdict: 'perhaps' };
+  t.equal((await faultsBySchema(schema, [broken])).length, 1, 'and it can tell');
+});
