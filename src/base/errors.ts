@@ -101,7 +101,7 @@ export const CODES = {
   },
   SALLYPORT_UPSTREAM_UNREACHABLE: {
     status: 502,
-    hint: 'The host is allowed, but the destination refused or reset the connection.',
+    hint: 'The host is allowed, but the destination refused or reset the connection. One that wants a client certificate is given it by `daemon start --client-cert`.',
   },
   SALLYPORT_UPSTREAM_TIMEOUT: {
     status: 504,

@@ -119,6 +119,11 @@ export const HTTP_PATHS_MAX = 64; // Of one rule.
 export const HTTP_PATH_PATTERN_BYTES_MAX = 512;
 export const HTTP_PATH_BYTES_MAX = 8_192; // Of a request whose path is judged; longer ones are refused.
 
+// Client certificates.
+export const CLIENT_CERTIFICATES_MAX = 64; // A context of TLS each: 1.5 MiB per worker, and 20 ms when it is first used.
+export const CLIENT_CERTIFICATE_FILE_BYTES_MAX = 262_144; // A chain and a key have a tenth of it.
+export const CLIENT_CERTIFICATE_SOON_MS = 2_592_000_000; // 30 days: time enough to have a new one issued.
+
 // Logins to container registries.
 export const REGISTRY_LOGIN_TIMEOUT_MS = 20_000; // Challenge and token together; clients wait for minutes.
 export const REGISTRY_ANSWER_BYTES_MAX = 65_536; // A token with room to spare; it must fit into a head.

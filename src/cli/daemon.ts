@@ -3,9 +3,11 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Argument, type Command, Option } from 'commander';
+import { systemClock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
 import { DRAIN_TIMEOUT_MS } from '../base/limits.ts';
 import { ControlClient } from '../control/client.ts';
+import { readClientCertificates, splitClientCertificate } from '../control/client-certificates.ts';
 import { type DaemonOptions, runDaemon } from '../control/daemon.ts';
 import { createFolders } from '../control/paths.ts';
 import { LOG_LEVELS } from '../control/services.ts';
@@ -42,6 +44,7 @@ type StartOptions = {
   readonly bypass?: string[];
   readonly keyStore?: KeyPlace;
   readonly upstreamCa?: string[];
+  readonly clientCert?: string[];
   readonly apiListen?: string;
   readonly apiTokenFile?: string;
 };
@@ -58,11 +61,12 @@ Examples:
   $ sallyport daemon start --default-sandbox dev      loopback clients need no token
 `,
     )
-    .action((options: StartOptions, command: Command) =>
-      options.detach
-        ? startInBackground(context, givenOptions(command))
-        : startHere(context, options, givenOptions(command)),
-    );
+    .action(async (options: StartOptions, command: Command) => {
+      const given = givenOptions(command);
+      if (!options.detach) return startHere(context, options, given);
+      warnOfCertificates(context, given);
+      await startInBackground(context, given);
+    });
   daemon
     .command('stop')
     .description('let what runs finish, then end')
@@ -71,8 +75,9 @@ Examples:
   withStartOptions(daemon.command('restart'))
     .description('stop, then start in the background as before, but for the options given')
     .action(async (_: StartOptions, command: Command) => {
-      await stop(context, undefined);
       const options = withRemembered(rememberedStart(context.paths), givenOptions(command));
+      warnOfCertificates(context, options);
+      await stop(context, undefined);
       await startInBackground(context, options);
     });
   daemon
@@ -134,6 +139,11 @@ function withStartOptions(command: Command): Command {
         'where the key that seals secrets is to be; it moves there',
       ).choices([...KEY_PLACES]),
     )
+    .option(
+      '--client-cert <host=cert,key>',
+      'present this certificate, PEM files, to this host (repeatable)',
+      collect,
+    )
     .addOption(new Option('--log-level <level>', 'how much to log').choices([...LOG_LEVELS]))
     .option('--api-listen <host:port>', 'the control API over TCP too; needs --api-token-file')
     .option('--api-token-file <file>', 'file with the bearer token for it');
@@ -164,7 +174,21 @@ const FILE_OPTIONS: ReadonlySet<string> = new Set(['apiTokenFile', 'upstreamCa']
 function forwardedValue(key: string, value: unknown): string {
   if (key === 'drainTimeout') return `${value}ms`;
   // It has another folder.
+  if (key === 'clientCert') {
+    const { host, files } = splitClientCertificate(String(value));
+    return files.length === 0 ? String(value) : `${host}=${files.map((file) => resolve(file))}`;
+  }
   return FILE_OPTIONS.has(key) ? resolve(String(value)) : String(value);
+}
+
+/** The daemon says it in its log alone. @throws SALLYPORT_USAGE before anything is stopped or started */
+function warnOfCertificates(context: Context, options: readonly StartOption[]): void {
+  const valuesOf = (flag: string): string[] =>
+    options.flatMap(([given, value]) => (given === flag && value !== undefined ? [value] : []));
+  const bypass = checkedResources(valuesOf('--bypass'));
+  const given = valuesOf('--client-cert');
+  const { warnings } = readClientCertificates(given, bypass, systemClock.wallMs());
+  for (const warning of warnings) context.err(`WARNING: ${warning}\n`);
 }
 
 async function startInBackground(context: Context, options: readonly StartOption[]): Promise<void> {
@@ -196,7 +220,11 @@ async function startHere(
 }
 
 function daemonOptions(context: Context, options: StartOptions): DaemonOptions {
-  const { policy, drainTimeout, dnsServer, upstreamCa, apiListen, apiTokenFile, ...rest } = options;
+  const { policy, drainTimeout, dnsServer, upstreamCa, clientCert, ...others } = options;
+  const { apiListen, apiTokenFile, ...rest } = others;
+  const bypass = checkedResources(rest.bypass ?? []);
+  const nowMs = systemClock.wallMs();
+  const { certificates, warnings } = readClientCertificates(clientCert ?? [], bypass, nowMs);
   return {
     ...rest,
     version: context.version,
@@ -204,7 +232,9 @@ function daemonOptions(context: Context, options: StartOptions): DaemonOptions {
     drainTimeoutMs: drainTimeout,
     ...(dnsServer !== undefined && { dnsServers: dnsServer }),
     upstreamAuthorities: (upstreamCa ?? []).map(authorityIn),
-    bypass: checkedResources(rest.bypass ?? []),
+    clientCertificates: certificates,
+    warnings,
+    bypass,
     api: apiOf(apiListen, apiTokenFile),
   };
 }

@@ -1,6 +1,8 @@
 // `policy check`: asks the daemon's own lane, over the same image and through the same function as
 // the workers, and words the answer as sbx does.
+import { X509Certificate } from 'node:crypto';
 import { SallyportError } from '../base/errors.ts';
+import { type ClientCertificate, certificateId } from '../credentials/client-certificate.ts';
 import type { Credentials } from '../credentials/inject.ts';
 import { isAddress } from '../policy/address.ts';
 import type { Matcher } from '../policy/decision.ts';
@@ -33,6 +35,8 @@ export type CheckRequest = {
 /** What decides on interception, as the workers have it at present. */
 export type InterceptionFacts = () => {
   readonly credentials: Credentials;
+  /** The client certificate for a destination. */
+  readonly certificateFor: (host: string, port: number) => ClientCertificate | null;
   readonly bypass: readonly string[];
   readonly deny: 'inside' | 'connect';
 };
@@ -41,11 +45,13 @@ type Interception = NonNullable<CheckResult['interception']>;
 
 /** The workers' own order: a refusal, the bypass list, what is bound. */
 function interceptionOf(
-  { credentials, bypass, deny }: ReturnType<InterceptionFacts>,
+  { credentials, certificateFor, bypass, deny }: ReturnType<InterceptionFacts>,
   { scope, host, port }: { scope: number; host: string; port: number },
   { allowed, http }: { allowed: boolean; http: boolean },
 ): Interception {
-  const bound = credentials.explain(scope, host, port);
+  const certificate = certificateFor(host, port);
+  const injected = credentials.explain(scope, host, port);
+  const bound = certificate === null ? injected : [...injected, explained(certificate)];
   const told = (intercepted: boolean, reason: string): Interception => ({
     intercepted,
     reason,
@@ -62,9 +68,22 @@ function interceptionOf(
     return told(false, `it is on the bypass list${http ? refused : ''}`);
   }
   if (http) return told(true, 'HTTP rules cover it');
-  return bound.length === 0
-    ? told(false, 'no credential is bound to it')
-    : told(true, 'a credential is bound to it');
+  if (bound.length === 0) return told(false, 'no credential is bound to it');
+  return told(
+    true,
+    `a ${injected.length > 0 ? 'credential' : 'client certificate'} is bound to it`,
+  );
+}
+
+function explained(certificate: ClientCertificate): Interception['credentials'][number] {
+  const { subject, validTo } = new X509Certificate(certificate.chain);
+  const whose = subject === undefined ? '' : `, ${subject.replaceAll('\n', ', ')}`;
+  return {
+    id: certificateId(certificate.resource),
+    name: certificate.resource,
+    kind: 'client-certificate',
+    policy: `presented when asked for${whose}, until ${validTo}`,
+  };
 }
 
 /** @throws SALLYPORT_USAGE for what is no method (RFC 9110 section 9.1) */

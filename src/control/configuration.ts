@@ -2,6 +2,7 @@
 // of the start and from what can be changed while running.
 import type { SecureContext } from 'node:tls';
 import { SallyportError } from '../base/errors.ts';
+import { type ClientCertificate, ClientCertificates } from '../credentials/client-certificate.ts';
 import { Trust } from '../proxy/secure.ts';
 import type { Listen, SandboxRecord, ServeSettings } from '../workers/messages.ts';
 import type { Authority } from './authority.ts';
@@ -27,6 +28,8 @@ export type ProxyOptions = {
   readonly bypass: readonly string[];
   /** PEM of authorities that destinations may have beside the system's. */
   readonly upstreamAuthorities: readonly string[];
+  /** Presented to destinations that ask; of several for one, the first. */
+  readonly clientCertificates: readonly ClientCertificate[];
   /** The control API over TCP too; absent: the unix socket alone. */
   readonly api?: { readonly listen: string; readonly token: string } | undefined;
 };
@@ -36,6 +39,7 @@ export class Configuration {
   readonly #options: ProxyOptions;
   readonly #reusePort: boolean;
   readonly #api: Listen | null;
+  readonly #certificates: ClientCertificates;
   #trust: Trust | null = null;
   #listen: Listen & { kind: 'tcp' };
   logLevels: LogLevels;
@@ -45,6 +49,8 @@ export class Configuration {
   constructor(options: ProxyOptions, reusePort: boolean) {
     this.#options = options;
     this.#reusePort = reusePort;
+    const resources = options.clientCertificates.map(({ resource }) => resource);
+    this.#certificates = new ClientCertificates(resources, async (one) => this.certificateOf(one));
     this.#listen = { kind: 'tcp', ...parseListen(options.listen, 0) };
     this.#api = options.api === undefined ? null : apiListen(options.api.listen);
     this.logLevels = { general: options.logLevel, proxy: options.logLevel };
@@ -66,11 +72,19 @@ export class Configuration {
     return this.#options.api?.token ?? '';
   }
 
-  /** What destinations may be certified by; made when it is first needed. */
-  readonly trusted = (): SecureContext => {
-    this.#trust ??= new Trust(this.#options.upstreamAuthorities);
-    return this.#trust.context;
+  /** What a destination may be certified by, and what it is presented; made when it is first needed. */
+  readonly trusted = (host: string, port: number): Promise<SecureContext> => {
+    this.#trust ??= new Trust(this.#options.upstreamAuthorities, this.#certificates);
+    return this.#trust.contextTowards(host, port);
   };
+
+  readonly certificateFor = (host: string, port: number): ClientCertificate | null => {
+    const resource = this.#certificates.towards(host, port);
+    return resource === null ? null : this.certificateOf(resource);
+  };
+
+  readonly certificateOf = (resource: string): ClientCertificate | null =>
+    this.#options.clientCertificates.find((one) => one.resource === resource) ?? null;
 
   get upstreamAuthorities(): readonly string[] {
     return this.#options.upstreamAuthorities;
@@ -86,7 +100,7 @@ export class Configuration {
     { material, ticketKeys }: Pick<Authority, 'material' | 'ticketKeys'>,
   ): ServeSettings {
     const { defaultSandbox, addressGuard, via, forwardedFor, dnsServers } = this.#options;
-    const { deny, bypass, upstreamAuthorities } = this.#options;
+    const { deny, bypass, upstreamAuthorities, clientCertificates } = this.#options;
     const listens = [this.#listen, this.#api, ...sandboxes.map(({ listen }) => listen)];
     return {
       listen: this.#listen,
@@ -105,6 +119,7 @@ export class Configuration {
       bypass,
       supportMessage: this.supportMessage,
       upstreamAuthorities,
+      clientCertificates: clientCertificates.map(({ resource }) => resource),
       authority: material,
       ticketKeys,
     };

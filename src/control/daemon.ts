@@ -20,6 +20,8 @@ export type DaemonOptions = Partial<Omit<InstanceOptions, 'version'>> & {
   readonly drainTimeoutMs?: number | undefined;
   /** Log to daemon.log in the state folder instead of stdout. */
   readonly logToFile?: boolean | undefined;
+  /** About what it is started with; for the log. */
+  readonly warnings?: readonly string[] | undefined;
 };
 
 /** What a detached daemon tells the process that started it, once. */
@@ -89,6 +91,7 @@ async function run(
       onStop,
     });
     const status = instance.status();
+    for (const warning of options.warnings ?? []) logger.warn(warning);
     logger.info(status, `Daemon is running, proxy on ${status.listen}`);
     tell({ type: 'ready', status });
     const timeoutMs = await stopping.promise;
@@ -115,6 +118,7 @@ function withDefaults(options: DaemonOptions): InstanceOptions {
     deny: options.deny ?? 'connect',
     bypass: options.bypass ?? [],
     upstreamAuthorities: options.upstreamAuthorities ?? [],
+    clientCertificates: options.clientCertificates ?? [],
     api: options.api,
     version: options.version,
   };

@@ -122,6 +122,7 @@ function servicesOf(parts: {
     bypass: options.bypass,
     interception: () => ({
       credentials: new Credentials(secrets.bindings()),
+      certificateFor: configuration.certificateFor,
       bypass: options.bypass,
       deny: options.deny,
     }),
@@ -222,6 +223,7 @@ async function startPool(
         await audit.record(outcomes);
       },
       onDemand: (id) => secrets.demand(id),
+      keyPairOf: configuration.certificateOf,
       onLog: (level, message, facts) => logger[level](facts, message),
       onLost: async (worker, interrupted, error) => {
         const facts = { worker, interrupted: interrupted.length, error: describe(error) };

@@ -1,8 +1,12 @@
 // A secret in the daemon: what is stored of it, and where its value comes from.
-import type { SecureContext } from 'node:tls';
 import type { Clock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
-import { type OAuthSecrets, OAuthSource, type OAuthState } from '../credentials/oauth.ts';
+import {
+  type OAuthOptions,
+  type OAuthSecrets,
+  OAuthSource,
+  type OAuthState,
+} from '../credentials/oauth.ts';
 import { CommandSource, ON_DEMAND_MS, type Source } from '../credentials/sources.ts';
 import type { HeldSecret } from './secret-listing.ts';
 import type { StoredSecret } from './secret-store.ts';
@@ -38,8 +42,8 @@ export type SourceSurroundings = {
   readonly clock: Clock;
   /** Ends what is under way. */
   readonly signal: AbortSignal;
-  /** What token endpoints may be certified by. */
-  readonly trusted: () => SecureContext;
+  /** What a token endpoint may be certified by, and what it is presented. */
+  readonly trusted: OAuthOptions['contextTowards'];
 };
 
 /**
@@ -56,7 +60,7 @@ export function sourceOf(
   }
   if (oauth === null || text === null) return null;
   const secrets = JSON.parse(text) as OAuthSecrets;
-  return new OAuthSource({ client: oauth, secrets, clock, signal, context: trusted });
+  return new OAuthSource({ client: oauth, secrets, clock, signal, contextTowards: trusted });
 }
 
 /** @throws SALLYPORT_SECRET_INVALID: who sets it is there to correct it. */

@@ -1,7 +1,6 @@
 // The secrets: who may use which credential, and what it is at the moment. A change is on the disk,
 // sealed, and with all workers before it is answered. Values leave here for workers, and nowhere else.
 import { randomUUID } from 'node:crypto';
-import type { SecureContext } from 'node:tls';
 import type { Clock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
 import { SECRET_RETRY_MS, SECRETS_MAX } from '../base/limits.ts';
@@ -14,7 +13,7 @@ import { GLOBAL_SCOPE } from '../policy/rule.ts';
 import type { ScopeNames } from './policy.ts';
 import type { SecretsAnswer } from './schemas-secret.ts';
 import { bindingOf } from './secret-binding.ts';
-import { Entry, sourceOf, tried } from './secret-entry.ts';
+import { Entry, type SourceSurroundings, sourceOf, tried } from './secret-entry.ts';
 import {
   customDraft,
   type Draft,
@@ -43,8 +42,8 @@ export type SecretsOptions = {
   readonly vault: Vault;
   readonly clock: Clock;
   readonly scopes: ScopeNames;
-  /** What token endpoints may be certified by. */
-  readonly trusted: () => SecureContext;
+  /** What a token endpoint may be certified by, and what it is presented. */
+  readonly trusted: SourceSurroundings['trusted'];
   /** Hands the bindings to all workers; resolves when all of them have them. */
   readonly onChange: () => Promise<void>;
   /** Something about a secret that the operator should know. */

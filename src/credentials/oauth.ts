@@ -36,8 +36,8 @@ export type OAuthOptions = {
   readonly client: OAuthClient;
   readonly secrets: OAuthSecrets;
   readonly clock: Clock;
-  /** Authorities that the endpoint may have. */
-  readonly context: () => SecureContext;
+  /** Authorities that the endpoint may have, and the certificate that it is presented. */
+  readonly contextTowards: (host: string, port: number) => Promise<SecureContext>;
   /** Ends the question that is under way; it fails. */
   readonly signal: AbortSignal;
 };
@@ -127,10 +127,12 @@ export class OAuthSource implements Source {
 
   async #renew(): Promise<string> {
     await this.#store(); // What could not be stored the last time.
-    const { client, context, signal } = this.#options;
+    const { client, contextTowards, signal } = this.#options;
     const since = this.#now(); // Before the endpoint counts from, so that it ends here first.
     const asked = { url: client.tokenUrl, ...question(client, this.#secrets) };
-    const answer = await askForToken(asked, { context: context(), signal });
+    const { hostname, port } = new URL(client.tokenUrl);
+    const context = await contextTowards(hostname, Number(port) || 443);
+    const answer = await askForToken(asked, { context, signal });
     if (answer.status !== 200) throw this.#refusal(answer);
     await this.#rotate(answer.body.refresh_token);
     this.#access = { ...granted(answer.body), since };

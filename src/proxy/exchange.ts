@@ -175,6 +175,8 @@ export type ProxySettings = {
    * certificate, or shows one. Null for a host that may be.
    */
   readonly bypassOf: (host: Host | Address, port: number) => string | null;
+  /** What the certificate is called that the proxy presents there, when asked; null: it has none. */
+  readonly certificateFor: (host: Host | Address, port: number) => string | null;
   /** For people whom an organisation's policy refuses; null: nothing to say. */
   readonly supportMessage: string | null;
   /** Whether this address and port is the proxy's own or the control API's. */

@@ -53,7 +53,9 @@ export async function requestOwn(
     const upstream = await upstreams.secureTowards(permit, false);
     entry.draft.address = upstream.address;
     entry.draft.connect_ms = entry.elapsedMs();
-    entry.draft.injected = request.injected;
+    const { certificateFor } = deciders.current.settings;
+    const used = [request.injected, certificateFor(target.host, target.port)];
+    entry.draft.injected = used.filter((one) => one !== null).join() || null;
     const answer = await exchange(request, upstream.dispatcher);
     entry.draft.status = answer.status;
     return answer;

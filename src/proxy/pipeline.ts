@@ -161,12 +161,14 @@ function permitOf(
   }
 }
 
-/** Whether the proxy must speak inside: a credential is bound to the destination. */
+/** Whether the proxy must speak inside: it has a credential, or a certificate, for the destination. */
 function isIntercepted({ sandbox, target, entry, services }: Exchange): boolean {
   const { credentials, settings } = services.current;
-  entry.draft.bypass = settings.bypassOf(target.host, target.port);
+  const { host, port } = target;
+  entry.draft.bypass = settings.bypassOf(host, port);
   if (entry.draft.bypass !== null) return false;
-  return credentials.boundTo(sandbox.scope, target.host, target.port).length > 0;
+  if (settings.certificateFor(host, port) !== null) return true;
+  return credentials.boundTo(sandbox.scope, host, port).length > 0;
 }
 
 /** CONNECT, intercepted: TLS ends here, and the requests inside are served one by one. */
@@ -205,7 +207,7 @@ async function forward(permit: Permit, exchange: Exchange): Promise<void> {
   const filled = made instanceof Promise ? await made : made;
   const login = secure ? await logIn(permit, { ...destination, ...filled }, exchange) : null;
   const { fields, path, injected } = login?.applied ?? filled;
-  if (injected.length > 0) entry.draft.injected = injected.join();
+  entry.draft.injected = usedOf(injected, secure ? settings.certificateFor(host, port) : null);
   const { upstreams, tick } = services;
   const over = !secure ? 'tcp' : client.http2 ? 'tls-http2' : 'tls';
   const { via } = settings;
@@ -214,6 +216,12 @@ async function forward(permit: Permit, exchange: Exchange): Promise<void> {
   const { content } = filled;
   await relay({ permit, received, fields, path, content, entry, tick, passage, ...way });
   if (received.reply.status === 401) login?.forget();
+}
+
+/** Ids, for the record. */
+function usedOf(injected: readonly string[], certificate: string | null): string | null {
+  const used = certificate === null ? injected : [...injected, certificate];
+  return used.length > 0 ? used.join() : null;
 }
 
 type LoggedIn = Pick<Login, 'forget'> & { readonly applied: Credentialed };

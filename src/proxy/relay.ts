@@ -10,6 +10,7 @@ import type { Received } from './exchange.ts';
 import { forwardResponseFields, forwardTrailers } from './fields.ts';
 import type { Entry } from './record.ts';
 import { Scrubber, searchable } from './scrub.ts';
+import { isAlert } from './secure.ts';
 import { bridge, type Passage, splice, type Tick } from './tunnel.ts';
 import type { Upstream, Upstreams } from './upstreams.ts';
 
@@ -161,7 +162,9 @@ class Handler implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
-    this.#reject(error);
+    const { alert } = this.#upstream;
+    const told = alert !== null && isBroken(error);
+    this.#reject(told ? Object.assign(new Error(alert, { cause: error }), { code: alert }) : error);
   }
 
   /** 101: from here on both sides speak something else, and only now may bytes pass blind. */
@@ -208,10 +211,14 @@ function mayRetry({ received, permit }: Relayed, error: unknown): boolean {
     received.content === null &&
     received.head.upgrade === null &&
     IDEMPOTENT.has(permit.target.method) &&
-    error instanceof Error &&
-    'code' in error &&
-    (error.code === 'UND_ERR_SOCKET' || error.code === 'ECONNRESET' || error.code === 'EPIPE')
+    isBroken(error)
   );
+}
+
+/** Whether the connection ended, with or without a word of TLS about it. */
+function isBroken(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  return code === 'UND_ERR_SOCKET' || code === 'ECONNRESET' || code === 'EPIPE' || isAlert(code);
 }
 
 const UPSTREAM_CODES: Readonly<Record<string, Code>> = {

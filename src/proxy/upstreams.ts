@@ -1,5 +1,6 @@
 // Phase 4 of 5 for requests: connections to origins, kept and used again. Each leads to one permit's
 // addresses, for one sandbox: others never share it.
+import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { type Dispatcher, Pool } from 'undici';
 import {
@@ -17,7 +18,7 @@ import type { Permit } from './decide.ts';
 import { hostField } from './fields.ts';
 import { Http2Origin } from './http2-origin.ts';
 import { dial } from './route.ts';
-import { dialSecure, type Trust } from './secure.ts';
+import { dialSecure, isAlert, type Trust } from './secure.ts';
 import type { Tick } from './tunnel.ts';
 
 /** A way to one origin. */
@@ -25,6 +26,8 @@ export type Upstream = {
   readonly dispatcher: Pick<Dispatcher, 'dispatch'>;
   /** The address that was connected to last; the first to try while there is none. */
   address: Address | null;
+  /** The alert that the far end broke off with last; undici tells of a closed connection alone. */
+  alert: string | null;
 };
 
 type Kept = Upstream & { readonly dispatcher: Pool };
@@ -53,10 +56,13 @@ export class Upstreams {
    * The same over TLS.
    *
    * @param http2  whether the client speaks it; the origin is asked (RFC 7301) and its answer kept.
-   * @throws SALLYPORT_UPSTREAM_UNREACHABLE, SALLYPORT_UPSTREAM_TIMEOUT, SALLYPORT_UPSTREAM_CERTIFICATE
+   * @throws SALLYPORT_UPSTREAM_UNREACHABLE, SALLYPORT_UPSTREAM_TIMEOUT, SALLYPORT_UPSTREAM_CERTIFICATE,
+   *   SALLYPORT_CREDENTIAL_UNAVAILABLE
    */
   async secureTowards(permit: Permit, http2: boolean): Promise<Upstream> {
-    const key = `tls ${permit.poolKey}`;
+    // Some origins authenticate a connection: one with a certificate is for its destination alone.
+    const { host, port } = permit.target;
+    const key = `tls ${this.#trust.identityTowards(host, port)} ${permit.poolKey}`;
     if (http2 && !this.#speaksHttp1Only(key)) {
       const spoken = await this.#http2Towards(key, permit);
       if (spoken !== null) return spoken;
@@ -109,7 +115,10 @@ export class Upstreams {
     const dispatcher = new Http2Origin(hostField(host, port, 443), socket, () => {
       this.#http2.delete(key);
     });
-    return { dispatcher, address: parseAddress(socket.remoteAddress ?? '') };
+    const address = parseAddress(socket.remoteAddress ?? '');
+    const spoken: Spoken = { dispatcher, address, alert: null };
+    noteAlerts(socket, spoken);
+    return spoken;
   }
 
   async #closeOldestHttp2(): Promise<void> {
@@ -171,12 +180,21 @@ function open(permit: Permit, trust: Trust | null, first: TLSSocket | null): Kep
       Promise.resolve(dialled).then(
         (socket) => {
           kept.address = parseAddress(socket.remoteAddress ?? '');
+          noteAlerts(socket, kept);
           done(null, socket);
         },
         (error: Error) => done(error, null),
       );
     },
   });
-  const kept: Kept = { dispatcher: pool, address: permit.addresses[0] ?? null };
+  const kept: Kept = { dispatcher: pool, address: permit.addresses[0] ?? null, alert: null };
   return kept;
+}
+
+/** TLS 1.3 has the client done before the server has looked at its certificate, or missed one. */
+function noteAlerts(socket: Socket, upstream: Upstream): void {
+  upstream.alert = null;
+  socket.on('error', (error) => {
+    if ('code' in error && isAlert(String(error.code))) upstream.alert = String(error.code);
+  });
 }

@@ -2,6 +2,7 @@
 // shared memory (src/matcher), in force without a message.
 import type { MessagePort } from 'node:worker_threads';
 import type { Binding } from '../credentials/binding.ts';
+import type { KeyPair } from '../credentials/client-certificate.ts';
 import type { AuthorityMaterial } from '../tls/authority.ts';
 import type { OutcomeBatch } from './outcomes.ts';
 
@@ -48,6 +49,8 @@ export type ServeSettings = {
   readonly supportMessage: string | null;
   /** PEM of authorities that destinations may have beside the system's. */
   readonly upstreamAuthorities: readonly string[];
+  /** Resources that a client certificate is presented to. Its key is asked for with `certificate`. */
+  readonly clientCertificates: readonly string[];
   /** What the leaves of intercepted hosts are signed with. */
   readonly authority: AuthorityMaterial;
   /** 48 bytes, the same for all workers: a session begun on one goes on on another. */
@@ -80,6 +83,8 @@ export type ToWorker =
     }
   /** The answer to `demand`: the bindings that this worker has now hold a fresh value, or an error. */
   | { readonly type: 'demanded'; readonly number: number; readonly error: string | null }
+  /** The answer to `certificate`: for this process's threads alone. */
+  | { readonly type: 'certified'; readonly resource: string; readonly pair: KeyPair | null }
   /** Stop accepting, finish what runs within the time, then end the task. */
   | { readonly type: 'drain'; readonly timeoutMs: number };
 
@@ -89,6 +94,8 @@ export type FromWorker =
   | { readonly type: 'configured'; readonly number: number; readonly error: string | null }
   /** Refresh the value of this secret; answered by `demanded` with the same number. */
   | { readonly type: 'demand'; readonly number: number; readonly id: string }
+  /** A destination is dialled that this client certificate is for; answered by `certified`. */
+  | { readonly type: 'certificate'; readonly resource: string }
   | { readonly type: 'outcomes'; readonly batch: OutcomeBatch }
   | {
       readonly type: 'log';

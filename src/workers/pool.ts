@@ -7,6 +7,7 @@ import type { Clock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
 import { CONFIGURE_WAIT_MS_MAX, WORKER_RESTARTS_PER_MINUTE_MAX } from '../base/limits.ts';
 import type { Binding } from '../credentials/binding.ts';
+import type { KeyPair } from '../credentials/client-certificate.ts';
 import type { Outcome } from '../proxy/exchange.ts';
 import { createInflight, Inflight, type Interrupted } from './inflight.ts';
 import type { FromWorker, SandboxRecord, ServeSettings, ServeTask, ToWorker } from './messages.ts';
@@ -36,6 +37,8 @@ export type PoolOptions = {
   ) => void;
   /** A worker needs a fresh value of this secret; resolves when all workers have it. */
   readonly onDemand: (id: string) => Promise<void>;
+  /** A client certificate with its key; null when there is none. */
+  readonly keyPairOf: (resource: string) => KeyPair | null;
   /** A worker has died; `interrupted` is what it was doing, one outcome each. */
   readonly onLost: (worker: number, interrupted: readonly Outcome[], error: Error) => Promise<void>;
   /** The lane of a dead worker can be taken as left. */
@@ -257,6 +260,8 @@ export class WorkerPool {
         worker: seat.worker,
         ...message.facts,
       });
+    } else if (message.type === 'certificate') {
+      this.#certify(seat, message.resource);
     } else if (message.type === 'demand') {
       void this.#demand(seat, message.number, message.id);
     } else {
@@ -271,6 +276,11 @@ export class WorkerPool {
       (cause: unknown) => (cause instanceof Error ? cause.message : String(cause)),
     );
     port.postMessage({ type: 'demanded', number, error } satisfies ToWorker);
+  }
+
+  #certify(seat: Seat, resource: string): void {
+    const pair = this.#options.keyPairOf(resource);
+    seat.port.postMessage({ type: 'certified', resource, pair } satisfies ToWorker);
   }
 
   async #file(seat: Seat, outcomes: readonly Outcome[]): Promise<void> {

@@ -13,6 +13,7 @@ import {
   LINGER_MS,
   SWEEP_MS,
 } from '../base/limits.ts';
+import { ClientCertificates, certificateId } from '../credentials/client-certificate.ts';
 import { Credentials } from '../credentials/inject.ts';
 import { Lane } from '../matcher/lane.ts';
 import { type Address, classify, parseAddress } from '../policy/address.ts';
@@ -30,6 +31,7 @@ import { Upstreams } from '../proxy/upstreams.ts';
 import { ServerContexts } from '../tls/contexts.ts';
 import { Demands } from './demands.ts';
 import { Inflight } from './inflight.ts';
+import { KeyPairs } from './key-pairs.ts';
 import { listenersOf, type Wanted } from './listeners.ts';
 import type { FromWorker, SandboxRecord, ServeSettings, ServeTask, ToWorker } from './messages.ts';
 import { encodeOutcomes } from './outcomes.ts';
@@ -53,6 +55,8 @@ class Worker {
   readonly #connections = new Set<Held>();
   readonly #servers = new Map<string, { server: Server; origin: string | null }>();
   readonly #recorder: Recorder;
+  readonly #certificates: ClientCertificates;
+  readonly #keyPairs = new KeyPairs((resource) => this.#post({ type: 'certificate', resource }));
   readonly #upstreams: Upstreams;
   readonly #current: Current;
   #contexts: ServerContexts;
@@ -72,12 +76,16 @@ class Worker {
         batch.cells.buffer as ArrayBuffer,
       ]);
     });
-    this.#upstreams = new Upstreams(new Trust(task.settings.upstreamAuthorities), this.#tick);
+    this.#certificates = new ClientCertificates(task.settings.clientCertificates, (resource) =>
+      this.#keyPairs.ask(resource),
+    );
+    const trust = new Trust(task.settings.upstreamAuthorities, this.#certificates);
+    this.#upstreams = new Upstreams(trust, this.#tick);
     this.#settings = task.settings;
     this.#contexts = contextsOf(task.settings);
     this.#current = {
       registry: registryOf(task.sandboxes, task.settings),
-      settings: settingsOf(task.settings),
+      settings: settingsOf(task.settings, this.#certificates),
       credentials: new Credentials(task.bindings),
       contextFor: (host) => this.#contexts.contextFor(host),
     };
@@ -115,10 +123,11 @@ class Worker {
   async #receive(message: ToWorker): Promise<void> {
     if (message.type === 'drain') return this.#drain(message.timeoutMs);
     if (message.type === 'demanded') return this.#demands.answer(message.number, message.error);
+    if (message.type === 'certified') return this.#keyPairs.answer(message.resource, message.pair);
     const { number, settings, sandboxes, bindings } = message;
     try {
       this.#current.registry = registryOf(sandboxes, settings);
-      this.#current.settings = settingsOf(settings);
+      this.#current.settings = settingsOf(settings, this.#certificates);
       this.#current.credentials = new Credentials(bindings);
       this.#demands.forget(bindings.flatMap(({ id, value }) => (value === '' ? id : [])));
       if (!isSameTls(settings, this.#settings)) this.#contexts = contextsOf(settings);
@@ -245,7 +254,7 @@ function isSameTls(one: ServeSettings, other: ServeSettings): boolean {
   return same && one.authority.certificatePem === other.authority.certificatePem;
 }
 
-function settingsOf(settings: ServeSettings): ProxySettings {
+function settingsOf(settings: ServeSettings, certificates: ClientCertificates): ProxySettings {
   const own = new Set(settings.ownAddresses);
   const { addressGuard, via, forwardedFor, deny, supportMessage } = settings;
   const isOwn = (address: Address, port: number): boolean => {
@@ -255,7 +264,12 @@ function settingsOf(settings: ServeSettings): ProxySettings {
     return everywhere && classify(address) === 'loopback';
   };
   const bypassOf = finderOf(settings.bypass);
-  return { addressGuard, via, forwardedFor, deny, supportMessage, isOwn, bypassOf };
+  const certificateFor: ProxySettings['certificateFor'] = (host, port) => {
+    const resource = certificates.towards(host, port);
+    return resource === null ? null : certificateId(resource);
+  };
+  const facts = { addressGuard, via, forwardedFor, deny, supportMessage };
+  return { ...facts, isOwn, bypassOf, certificateFor };
 }
 
 /** Finds the first of these resources, in the grammar of rules, that a host is among. */

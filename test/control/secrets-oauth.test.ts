@@ -36,7 +36,7 @@ async function setup(t: Test) {
       vault: new Vault(await keyIn(join(folder, 'vault.key'))),
       clock,
       scopes,
-      trusted: () => createSecureContext({ ca: certificate.authority }),
+      trusted: async () => createSecureContext({ ca: certificate.authority }),
       onChange: async () => {
         if (state.refusing) throw new SallyportError('SALLYPORT_PUBLISH_TIMEOUT', 'stuck');
         pushed.push(secrets.bindings());

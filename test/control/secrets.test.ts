@@ -49,7 +49,7 @@ async function setup(t: Test) {
       vault: new Vault(await keyIn(join(folder, 'vault.key'), isNeeded)),
       clock: systemClock,
       scopes,
-      trusted: () => createSecureContext(),
+      trusted: async () => createSecureContext(),
       onChange: async () => {
         pushed.push(secrets.bindings());
         if (state.refusing) throw new SallyportError('SALLYPORT_PUBLISH_TIMEOUT', 'stuck');

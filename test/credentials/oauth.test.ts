@@ -31,7 +31,7 @@ function sourceOf({ url }: TokenEndpoint, { client, secrets }: Given = {}) {
     client: { tokenUrl: url, clientId: 'the client', clientAuth: 'basic', scope: null, ...client },
     secrets: { refreshToken: 'refresh-0', clientSecret: null, ...secrets },
     clock,
-    context: () => context,
+    contextTowards: async () => context,
     signal: stop.signal,
   });
   source.keep = async (secrets) => void kept.push(secrets);

@@ -15,6 +15,11 @@ type Wanted = {
   readonly key?: 'ec' | 'rsa1024' | 'rsa2048';
   /** Makes an authority that can issue in turn. */
   readonly authority?: boolean;
+  /** Further extensions, as openssl writes them. */
+  readonly extensions?: readonly string[];
+  readonly digest?: 'sha1' | 'sha256';
+  /** The first moment of its time, as openssl writes it: `20990101000000Z`; then `days` is not looked at. */
+  readonly from?: string;
 };
 
 const KEYS = {
@@ -65,18 +70,40 @@ export class TestAuthority {
     return new TestAuthority(this.#folder, this.#issue({ names: 'DNS:below', authority: true }));
   }
 
-  #issue({ names, days = 2, key = 'ec', authority = false }: Wanted): string {
+  #issue({ names, days = 2, key = 'ec', authority = false, ...more }: Wanted): string {
     const stem = `${this.#stem}-${this.#serial++}`;
     const extensions = authority
       ? 'basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n'
       : `subjectAltName=${names}\n`;
-    writeFileSync(`${stem}.ext`, extensions);
+    writeFileSync(
+      `${stem}.ext`,
+      extensions + (more.extensions ?? []).map((one) => `${one}\n`).join(''),
+    );
     const files = ['-keyout', `${stem}.key`, '-out', `${stem}.csr`];
     openssl('req', ...KEYS[key], '-nodes', ...files, '-subj', `/CN=${names.replace(/\W/g, '-')}`);
+    const made = ['-extfile', `${stem}.ext`, '-in', `${stem}.csr`, '-out', `${stem}.pem`];
+    const { digest = 'sha256', from } = more;
+    if (from !== undefined) {
+      this.#issueFrom(from, made);
+      return stem;
+    }
     const issuer = ['-CA', `${this.#stem}.pem`, '-CAkey', `${this.#stem}.key`, '-CAcreateserial'];
-    const made = ['-extfile', `${stem}.ext`, '-out', `${stem}.pem`, '-days', String(days)];
-    openssl('x509', '-req', '-in', `${stem}.csr`, ...issuer, ...made);
+    openssl('x509', '-req', ...issuer, ...made, `-${digest}`, '-days', String(days));
     return stem;
+  }
+
+  /** Only `openssl ca` lets one say when a certificate begins; it wants a small database for that. */
+  #issueFrom(from: string, made: readonly string[]): void {
+    const base = `${this.#stem}-ca`;
+    writeFileSync(`${base}.index`, '');
+    writeFileSync(
+      `${base}.conf`,
+      `[ca]\ndefault_ca=x\n[x]\nnew_certs_dir=${this.#folder}\ndatabase=${base}.index\n` +
+        'rand_serial=yes\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=optional\n',
+    );
+    const issuer = ['-cert', `${this.#stem}.pem`, '-keyfile', `${this.#stem}.key`];
+    const time = ['-startdate', from, '-enddate', '21000101000000Z'];
+    openssl('ca', '-batch', '-notext', '-config', `${base}.conf`, ...issuer, ...made, ...time);
   }
 }
 

@@ -113,6 +113,7 @@ export async function startWorld(
       deny: 'connect',
       bypass: [],
       upstreamAuthorities: [],
+      clientCertificates: [],
       version: '0.0.0-test',
       ...options,
     },

@@ -5,6 +5,7 @@ import type { AddressInfo, Server } from 'node:net';
 import { connect as connectTls, createSecureContext, type TLSSocket } from 'node:tls';
 import type { Test } from 'tap';
 import type { Binding } from '../../src/credentials/binding.ts';
+import type { ClientCertificate } from '../../src/credentials/client-certificate.ts';
 import type { ProxySettings } from '../../src/proxy/exchange.ts';
 import { localhostCertificate } from './certificates.ts';
 import { startProxy, type TestProxy } from './proxy.ts';
@@ -52,19 +53,21 @@ type Options = {
   readonly allowed?: string;
   /** In place of an allow for all ports that are given. */
   readonly rules?: NonNullable<Parameters<typeof startProxy>[0]>['rules'];
+  readonly clientCertificates?: readonly ClientCertificate[];
 };
 
 /** Allows all ports of localhost that are given, and has a credential for them. */
 export async function interceptor(
   t: Test,
   ports: readonly number[],
-  { settings, bindings = [BINDING], allowed, rules }: Options = {},
+  { settings, bindings = [BINDING], allowed, rules, clientCertificates = [] }: Options = {},
 ): Promise<TestProxy> {
   const proxy = await startProxy({
     rules: rules ?? [['allow', allowed ?? ports.map((port) => `localhost:${port}`).join(',')]],
     bindings,
     contextFor: () => context,
     trusted: [certificate.authority],
+    clientCertificates,
     ...(settings && { settings }),
   });
   t.teardown(() => proxy.close());
@@ -72,7 +75,11 @@ export async function interceptor(
 }
 
 /** A CONNECT that was answered; nothing is said inside yet. */
-export async function tunnel(t: Test, proxy: TestProxy, authority: string): Promise<Wire> {
+export async function tunnel(
+  t: Test,
+  proxy: Pick<TestProxy, 'port'>,
+  authority: string,
+): Promise<Wire> {
   const client = await wire(proxy.port);
   t.teardown(() => client.socket.destroy());
   client.send(connectTo(authority));

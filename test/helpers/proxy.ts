@@ -6,6 +6,11 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import type { SecureContext } from 'node:tls';
 import { systemClock } from '../../src/base/clock.ts';
 import type { Binding } from '../../src/credentials/binding.ts';
+import {
+  type ClientCertificate,
+  ClientCertificates,
+  certificateId,
+} from '../../src/credentials/client-certificate.ts';
 import { Credentials } from '../../src/credentials/inject.ts';
 import type { HttpMatch } from '../../src/policy/http.ts';
 import { referenceMatcher } from '../../src/policy/reference.ts';
@@ -45,6 +50,7 @@ type Options = {
   readonly contextFor?: (host: string) => SecureContext;
   /** PEM of authorities that origins may have beside the system's. */
   readonly trusted?: readonly string[];
+  readonly clientCertificates?: readonly ClientCertificate[];
 };
 
 function noContext(): never {
@@ -81,6 +87,7 @@ export async function startProxy(options: Options = {}): Promise<TestProxy> {
   });
   const tokenSha256 = createHash('sha256').update(TOKEN).digest('hex');
   const box = { name: 'box', scope: 1, tokenSha256, sourceAddress: null, deny: null };
+  const certificates = certificatesOf(options.clientCertificates ?? []);
   const settings: ProxySettings = {
     addressGuard: 'strict',
     via: false,
@@ -89,11 +96,15 @@ export async function startProxy(options: Options = {}): Promise<TestProxy> {
     deny: 'connect',
     supportMessage: null,
     bypassOf: () => null,
+    certificateFor: (host, port) => {
+      const resource = certificates.towards(host, port);
+      return resource === null ? null : certificateId(resource);
+    },
     ...options.settings,
   };
   const defaultSandbox = options.defaultSandbox === undefined ? 'box' : options.defaultSandbox;
   const tick = { nowMs: systemClock.monotonicMs() };
-  const upstreams = new Upstreams(new Trust(options.trusted ?? []), tick);
+  const upstreams = new Upstreams(new Trust(options.trusted ?? [], certificates), tick);
   const pipeline = createPipeline({
     matcher: referenceMatcher(rulesOf(options.rules ?? [])),
     resolver:
@@ -137,6 +148,13 @@ export async function startProxy(options: Options = {}): Promise<TestProxy> {
       recorder.flush();
     },
   };
+}
+
+export function certificatesOf(given: readonly ClientCertificate[]): ClientCertificates {
+  return new ClientCertificates(
+    given.map(({ resource }) => resource),
+    async (resource) => given.find((one) => one.resource === resource) ?? null,
+  );
 }
 
 function resolverOf(names: Options['names']): Resolver {

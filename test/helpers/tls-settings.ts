@@ -5,12 +5,19 @@ import type { ServeSettings } from '../../src/workers/messages.ts';
 
 export const TLS_SETTINGS: Pick<
   ServeSettings,
-  'deny' | 'bypass' | 'supportMessage' | 'upstreamAuthorities' | 'authority' | 'ticketKeys'
+  | 'deny'
+  | 'bypass'
+  | 'supportMessage'
+  | 'upstreamAuthorities'
+  | 'clientCertificates'
+  | 'authority'
+  | 'ticketKeys'
 > = {
   deny: 'connect',
   bypass: [],
   supportMessage: null,
   upstreamAuthorities: [],
+  clientCertificates: [],
   authority: createAuthority({ name: 'Test Authority', nowMs: Date.now() }),
   ticketKeys: randomBytes(48),
 };

@@ -233,6 +233,7 @@ tap.test('what was judged under one policy is judged again under the next', asyn
     isOwn: () => false,
     deny: 'connect',
     bypassOf: () => null,
+    certificateFor: () => null,
     supportMessage: null,
   };
   const deciders = {

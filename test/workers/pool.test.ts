@@ -72,6 +72,7 @@ async function world(
       wake();
     },
     onDemand: async () => {},
+    keyPairOf: () => null,
     onLog: () => {},
     onLost: async (worker, interrupted) => {
       outcomes.push(...interrupted);
