@@ -53,7 +53,7 @@ async function explain(context: Context, target: string, options: ExplainOptions
 }
 
 function explanationText(result: ExplainResult, commands: readonly string[]): string {
-  const { target, method, context, allowed, why, considered, nearest, change } = result;
+  const { target, method, context, allowed, why, considered, inactive, nearest, change } = result;
   const what = method === undefined ? target : `${method} ${target}`;
   const hidden = result.considered_total - considered.length;
   const lines = [
@@ -62,6 +62,7 @@ function explanationText(result: ExplainResult, commands: readonly string[]): st
     `Why: ${why}`,
     ...section('Rules that cover it:', considered, ({ standing }) => standing),
     ...(hidden > 0 ? [`  and ${hidden} more`] : []),
+    ...section('Not in force:', inactive, () => ''),
     ...section('Nearest rules:', nearest, () => ''),
     '',
     ...changeLines(change.to, commands, change.note),

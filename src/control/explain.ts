@@ -3,8 +3,9 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { EXPLAIN_SLICE_MAX, EXPLAINED_RULES_MAX, NEAR_RULES_MAX } from '../base/limits.ts';
 import { type Asked, type Considered, explain, judgeBy, touches } from '../policy/explain.ts';
-import type { AddressGuard } from '../policy/judge.ts';
+import type { AddressGuard, TargetVerdict } from '../policy/judge.ts';
 import { type Near, nearMiss } from '../policy/near.ts';
+import { type Governance, inactiveReason, inForce, type Semantics } from '../policy/precedence.ts';
 import { ruleLabel } from '../policy/reasons.ts';
 import { commandOf, remedyOf } from '../policy/remedy.ts';
 import { formatHostPort, type Resource } from '../policy/resource.ts';
@@ -16,7 +17,12 @@ import type { ScopeNames } from './policy.ts';
 import type { ExplainedRule, ExplainResult } from './schemas-tools.ts';
 
 type Services = {
-  readonly policy: { readonly rules: readonly Rule[]; readonly generation: number };
+  readonly policy: {
+    readonly rules: readonly Rule[];
+    readonly generation: number;
+    readonly governance: Governance | null;
+    readonly semantics: Semantics;
+  };
   readonly sandboxes: ScopeNames;
   readonly addressGuard: AddressGuard;
 };
@@ -30,8 +36,11 @@ export async function explainTarget(
   const { host, port, path } = parseTarget(target);
   const question = { scope, host, port, protocol };
   const request = requestOf(method, path);
-  const { rules, generation } = policy;
-  const touching = await slicewise(rules, (rule) => touches(rule, question) !== null);
+  const { rules, generation, governance, semantics } = policy;
+  const reasonOf = (rule: Rule): string | null =>
+    inactiveReason(rule, 'network', governance, semantics);
+  const covering = await slicewise(rules, (rule) => touches(rule, question) !== null);
+  const touching = inForce(covering, governance, semantics);
   // As `policy check` has it: where no HTTP rule asks, a URL is its host.
   const { http } = judgeBy(touching, { question, guard: addressGuard });
   const asked: Asked = {
@@ -42,8 +51,10 @@ export async function explainTarget(
   const explanation = explain(touching, asked, EXPLAINED_RULES_MAX);
   const { verdict, why, considered } = explanation;
   const nameOf = (number: number): string => scopeName(number, sandboxes);
-  const near = verdict.kind === 'implicit' ? await nearest(rules, asked, nameOf) : [];
-  const steps = remedyOf(touching, explanation, asked);
+  const active = (rule: Rule): boolean => reasonOf(rule) === null;
+  const near = verdict.kind === 'implicit' ? await nearest(rules, active, asked, nameOf) : [];
+  const inactive = covering.flatMap((rule) => inactiveFacts(rule, asked, reasonOf(rule), nameOf));
+  const steps = isLeftToUs(verdict, policy) ? remedyOf(touching, explanation, asked) : GOVERNED;
   const plain = (number: number): string => sandboxes.nameOf(number) ?? `#${number}`;
   return {
     target: formatHostPort(host, port) + (asked.request?.target ?? ''),
@@ -56,6 +67,7 @@ export async function explainTarget(
     ...(verdict.rule !== null && { rule: ruleLabel(verdict.rule) }),
     considered: considered.map((one) => consideredOf(one, nameOf)),
     considered_total: touching.length,
+    inactive: inactive.slice(0, EXPLAINED_RULES_MAX),
     nearest: near.map((one) => ({ ...ruleFacts(one, nameOf), why: one.why })),
     change: {
       to: verdict.action === 'allow' ? 'deny' : 'allow',
@@ -66,15 +78,41 @@ export async function explainTarget(
   };
 }
 
+const GOVERNED =
+  'your organization decides, and does not leave network rules to local policy; only who manages its policy can change that';
+
+/** Whether a local rule could turn the verdict around. */
+function isLeftToUs(
+  { action }: TargetVerdict,
+  { governance, semantics }: Services['policy'],
+): boolean {
+  const decision = action === 'allow' ? 'deny' : 'allow';
+  return inactiveReason({ source: 'local', decision }, 'network', governance, semantics) === null;
+}
+
+/** What would have a say if its source had one. */
+function inactiveFacts(
+  rule: Rule,
+  { question }: Asked,
+  why: string | null,
+  nameOf: (scope: number) => string,
+): (ExplainedRule & { readonly why: string })[] {
+  const resource = why === null ? null : touches(rule, question);
+  return resource === null || why === null
+    ? []
+    : [{ ...ruleFacts({ rule, resource }, nameOf), why }];
+}
+
 /** The nearest first; of those as near, the first in the list. */
 async function nearest(
   rules: readonly Rule[],
+  isActive: (rule: Rule) => boolean,
   { question }: Asked,
   nameOf: (scope: number) => string,
 ): Promise<Near[]> {
   let found: Near[] = [];
   await slicewise(rules, (rule) => {
-    const near = nearMiss(rule, question, nameOf);
+    const near = isActive(rule) ? nearMiss(rule, question, nameOf) : null;
     if (near === null) return false;
     found = [...found, near].sort((a, b) => a.distance - b.distance).slice(0, NEAR_RULES_MAX);
     return false;

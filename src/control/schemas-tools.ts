@@ -32,6 +32,9 @@ export const ExplainAnswer = z.object({
     )
     .describe('Rules that cover the host; the deciding one first.'),
   considered_total: z.number(),
+  inactive: z
+    .array(RuleFacts.extend({ why: z.string() }))
+    .describe('Rules that cover the host and do not count while the organization governs.'),
   nearest: z
     .array(RuleFacts.extend({ why: z.string() }))
     .describe('When nothing matched: allow rules that nearly did.'),

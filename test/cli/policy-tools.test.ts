@@ -74,6 +74,26 @@ t.test('what nearly matched is told, and how to read on', async (t) => {
   t.match(await ok(world, ...EXPLAIN, '--help'), 'Examples:');
 });
 
+t.test(
+  'rules that an organisation overrules are told, and no way that leads nowhere',
+  async (t) => {
+    const world = await startWorld(t);
+    await ok(world, 'policy', 'allow', 'network', 'a.com,*.b.com');
+    const organization = { organization: 'my-org', available: true, supportMessage: null };
+    await world.instance.policy.govern({ ...organization, delegates: [] });
+    const out = await ok(world, ...EXPLAIN, 'a.com');
+    t.match(out, /^Denied: a\.com:443\n/);
+    t.match(
+      out,
+      /Not in force:\n {2}allow {2}a\.com\n {4}rule local:.*\n {4}corporate policy takes/,
+    );
+    t.match(out, 'To allow it: your organization decides');
+    t.notMatch(await ok(world, ...EXPLAIN, 'b.com'), 'Nearest', 'what would not help');
+    await world.instance.policy.govern({ ...organization, delegates: ['network'] });
+    t.match(await ok(world, ...EXPLAIN, 'a.com'), /^Allowed: a\.com:443\n/);
+  },
+);
+
 t.test('errors have the exit code 1', async (t) => {
   const world = await startWorld(t);
   for (const [words, fault] of [
