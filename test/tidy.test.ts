@@ -8,7 +8,7 @@ import t from 'tap';
 const FLOORS: readonly (readonly string[])[] = [
   ['assembly', 'src/base'],
   ['src/policy'],
-  ['src/matcher', 'src/tls', 'src/credentials'],
+  ['src/matcher', 'src/tls', 'src/credentials', 'src/documents'],
   ['src/proxy'],
   ['src/workers'],
   ['src/control'],

@@ -14,7 +14,7 @@ const HINTS: Partial<Record<Code, string>> = {
   SALLYPORT_TARGET_INVALID: 'Name a host, host:port, an address or a URL.',
 };
 
-/** @returns the exit code: 0, 1, 130 after Ctrl-C at a question; `policy check` and `run` have more */
+/** @returns the exit code: 0, 1, 130 after Ctrl-C at a question; some `policy` commands and `run` have more */
 export async function runCommand(
   given: Omit<Context, 'paths' | 'exitWith'>,
   words: readonly string[],
@@ -31,11 +31,14 @@ export async function runCommand(
   }
 }
 
-/** `policy check` has 1 for a denial, `run` for what its command says: their errors need other codes. */
+/** Commands for which 1 is an answer: a denial, a finding, a difference. Their errors need another code. */
+const ANSWERING: ReadonlySet<string> = new Set(['check', 'lint']);
+
+/** `run` has the codes of its command. */
 function failureOf(words: readonly string[]): number {
   const [group, command] = words.filter((word) => !word.startsWith('-'));
   if (group === 'run') return EXIT_NOT_RUN;
-  return group === 'policy' && command === 'check' ? 2 : 1;
+  return group === 'policy' && command !== undefined && ANSWERING.has(command) ? 2 : 1;
 }
 
 function failed(error: unknown, code: number, err: (text: string) => void): number {

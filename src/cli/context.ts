@@ -16,8 +16,11 @@ export type Context = {
   readonly paths: Paths;
   /** Where a person can be asked; null when nobody is there. */
   readonly terminal: Terminal | null;
-  /** Reads what is piped in, to its end; null when stdin is a terminal. */
-  readonly stdin: (() => Promise<string>) | null;
+  /**
+   * Reads what is piped in, to its end or a little past `bytesMax` (default: what a secret may have);
+   * null when stdin is a terminal.
+   */
+  readonly stdin: ((bytesMax?: number) => Promise<string>) | null;
   /** Columns to wrap at; 0 when the output is no terminal. */
   readonly columns: number;
   /** The arguments that run this program again: its launcher. */

@@ -20,7 +20,7 @@ function processContext(): Omit<Context, 'paths' | 'exitWith'> {
     version: root.version,
     env: process.env,
     terminal: stdin.isTTY && stdout.isTTY ? { input: stdin, output: stdout } : null,
-    stdin: stdin.isTTY ? null : () => readPiped(stdin),
+    stdin: stdin.isTTY ? null : (bytesMax = SECRET_VALUE_BYTES_MAX) => readPiped(stdin, bytesMax),
     columns: stdout.isTTY ? stdout.columns : 0,
     launcher: join(root.folder, 'bin', 'sallyport.js'),
     out: (text) => void stdout.write(text),
@@ -40,13 +40,13 @@ function processContext(): Omit<Context, 'paths' | 'exitWith'> {
 }
 
 /** All that is piped in, up to a little more than what any value may have. */
-async function readPiped(stream: NodeJS.ReadableStream): Promise<string> {
+async function readPiped(stream: NodeJS.ReadableStream, bytesMax: number): Promise<string> {
   const pieces: Buffer[] = [];
   let bytes = 0;
   for await (const piece of stream) {
     pieces.push(Buffer.from(piece));
     bytes += piece.length;
-    if (bytes > SECRET_VALUE_BYTES_MAX + '\r\n'.length) break;
+    if (bytes > bytesMax + '\r\n'.length) break;
   }
   return Buffer.concat(pieces).toString();
 }

@@ -6,6 +6,7 @@ import type { Context } from './context.ts';
 import { addDaemonCommands } from './daemon.ts';
 import { addDemoCommand } from './demo.ts';
 import { addEnvCommand } from './env.ts';
+import { addLintCommand } from './policy-lint.ts';
 import { addListCommands } from './policy-list.ts';
 import { addLogCommand } from './policy-log.ts';
 import { addRuleCommands } from './policy-rules.ts';
@@ -50,6 +51,7 @@ Begin with:
   addListCommands(policy, context);
   addLogCommand(policy, context);
   addExplainCommand(policy, context);
+  addLintCommand(policy, context);
   addSetupCommands(policy, context);
   addDemoCommand(program, context);
   addCompletionCommand(program, context);

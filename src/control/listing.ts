@@ -49,6 +49,9 @@ export type ListFilter = {
   readonly inactive?: boolean | undefined;
 };
 
+/** A row that tells of the implicit deny; no rule stands behind it. */
+export const IMPLICIT_DENY_ID = 'default-deny-all';
+
 const POLICY_ID = 'local-policy';
 const LAYERS = { local: 'local', kit: 'kit', remote: 'org' } as const satisfies Record<
   Source,
@@ -160,7 +163,7 @@ function* network(
   httpOnly: boolean,
 ): Iterable<RuleListing> {
   if (policy.preset === 'deny-all' && !httpOnly) {
-    yield defaultRow('default-deny-all', 'network', 'deny', policy);
+    yield defaultRow(IMPLICIT_DENY_ID, 'network', 'deny', policy);
   }
   for (const rule of policy.rules) {
     const shown = scope === null || rule.scope === GLOBAL_SCOPE || rule.scope === scope;

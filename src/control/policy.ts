@@ -9,16 +9,11 @@ import type { Governance, Semantics } from '../policy/precedence.ts';
 import { isPreset, PRESET_NAMES, type PresetName, presetRules } from '../policy/presets.ts';
 import { parseResources } from '../policy/resource.ts';
 import { GLOBAL_SCOPE } from '../policy/rule.ts';
+import { protocolsOf, type RuleFacts, ruleFacts } from '../policy/rule-facts.ts';
 import { Changes, type PolicyPublisher } from './changes.ts';
 import type { Draft } from './draft.ts';
 import { checkRemovable, matching, type Removal, takeOut, whole } from './removal.ts';
-import {
-  checkConflicts,
-  type NewRule,
-  protocolsOf,
-  type RuleFacts,
-  ruleFacts,
-} from './rule-input.ts';
+import { checkConflicts, type NewRule } from './rule-input.ts';
 import type { Store, StoredRule } from './store.ts';
 
 /** Sandboxes by name, as sandboxes.ts knows them. */

@@ -66,7 +66,7 @@ const CONTENT_HOSTS = [
 ];
 
 /** Under these, names are given out one level lower than under a top-level domain. */
-export const SECOND_LEVEL_SUFFIXES: ReadonlySet<string> = new Set([
+const SECOND_LEVEL_SUFFIXES: ReadonlySet<string> = new Set([
   ...['co.uk', 'org.uk', 'ac.uk', 'gov.uk', 'me.uk', 'ltd.uk', 'plc.uk', 'net.uk', 'sch.uk'],
   ...['com.au', 'net.au', 'org.au', 'edu.au', 'gov.au', 'id.au'],
   ...['co.jp', 'ne.jp', 'or.jp', 'ac.jp', 'go.jp', 'ad.jp', 'ed.jp', 'gr.jp', 'lg.jp'],
@@ -95,11 +95,6 @@ const ENTRIES: readonly Entry[] = [
   ...entriesOf(CONTENT_HOSTS, CONTENT, true),
   ...entriesOf(METADATA_ADDRESSES, METADATA, false),
 ];
-
-/** Domains under which every name belongs to somebody else, such as `github.io`. */
-export const SHARED_DOMAINS: ReadonlySet<string> = new Set(
-  SHARED.flatMap(([, texts]) => texts.map((text) => text.slice('*.'.length))),
-);
 
 const V4_LENGTH_MIN = 8;
 const V6_LENGTH_MIN = 19; // Regional registries have /12 to /23.

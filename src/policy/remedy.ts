@@ -139,7 +139,8 @@ export function commandOf(step: Step, nameOf: (scope: number) => string): string
   );
 }
 
-function requestWords(http: HttpMatch | undefined): string[] {
+/** Of an HTTP rule, the options that say so. */
+export function requestWords(http: HttpMatch | undefined): string[] {
   if (http === undefined) return [];
   const methods = http.methods.length === 0 ? 'ANY' : http.methods.join(',');
   return ['--method', methods, ...http.paths.flatMap((path) => ['--path', quoted(path)])];

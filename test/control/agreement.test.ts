@@ -11,13 +11,14 @@ import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import type { LogListing } from '../../src/control/log.ts';
 import type { GivenRule } from '../../src/control/policy.ts';
-import { type NewRule, ruleFacts } from '../../src/control/rule-input.ts';
+import type { NewRule } from '../../src/control/rule-input.ts';
 import type { CheckResult, SandboxIssue } from '../../src/control/schemas.ts';
 import type { ExplainResult } from '../../src/control/schemas-tools.ts';
 import type { Host } from '../../src/policy/host.ts';
 import type { Governance } from '../../src/policy/precedence.ts';
 import { ruleLabel } from '../../src/policy/reasons.ts';
 import type { Rule } from '../../src/policy/rule.ts';
+import { ruleFacts } from '../../src/policy/rule-facts.ts';
 import { hosts, paths, ruleLists } from '../helpers/arbitraries.ts';
 import { startWorld, type World } from '../helpers/control.ts';
 

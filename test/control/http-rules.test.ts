@@ -1,5 +1,5 @@
-// HTTP rules from the command line to the listing and the check; src/control/rule-input.ts says what
-// one must be.
+// HTTP rules from the command line to the listing and the check; src/policy/rule-facts.ts says what
+// one must be, src/control/rule-input.ts what else keeps it out.
 import t from 'tap';
 import type { CheckResult } from '../../src/control/schemas.ts';
 import { say } from '../cli/session.ts';
