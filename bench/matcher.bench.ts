@@ -3,13 +3,14 @@
 // Method     1 thread. 65 536 questions about random hosts, half in the policy, half not, as new
 //            strings each round, as a parser would hand them in; the lane, then the peer, 9 rounds
 //            each after 2 discarded; the median round counts. The peer is what one would write
-//            first: a Map from names to rule ids, asked for the name and each shorter suffix.
+//            first: a Map from names to rule ids, asked for the name and each shorter suffix. Then the
+//            lane again, with rules of users, 500 kits and an organisation, asked for sandboxes.
 // Read as    The ratio to the Map, and the growth. Nanoseconds compare only within one run.
 // Run        npm run bench -- matcher [--smoke]
 import { Lane } from '../src/matcher/lane.ts';
 import { Publisher } from '../src/matcher/publish.ts';
 import type { Question } from '../src/policy/decision.ts';
-import { questionsFor, randomHosts, rulesFor } from './policy.ts';
+import { questionsFor, randomHosts, rulesFor, type Sources } from './policy.ts';
 
 const smoke = process.argv.includes('--smoke');
 const SIZES = smoke ? [1_000, 10_000] : [1_000, 10_000, 100_000, 1_000_000];
@@ -21,10 +22,10 @@ const LANE = 63;
 type Asked = (question: Question) => boolean;
 
 /** The median nanoseconds a question of a matcher. */
-function measure(hosts: readonly string[], matches: Asked): number {
+function measure(hosts: readonly string[], matches: Asked, sources: Sources = 'local'): number {
   const rounds: number[] = [];
   for (let round = 0; round < ROUNDS + DISCARDED; round++) {
-    const nanoseconds = timeOf(matches, questionsFor(hosts, QUESTIONS));
+    const nanoseconds = timeOf(matches, questionsFor(hosts, QUESTIONS, sources));
     if (round >= DISCARDED) rounds.push(nanoseconds);
   }
   return rounds.sort((a, b) => a - b)[rounds.length >> 1] ?? 0;
@@ -68,10 +69,12 @@ for (const size of SIZES) {
   const ours: Asked = (question) => lane.match(question).action === 'allow';
   const laneNs = measure(hosts, ours);
   const mapNs = measure(hosts, peer);
+  await publisher.publish(rulesFor(hosts, 'mixed'));
+  const mixedNs = measure(hosts, ours, 'mixed');
   costs.push(laneNs);
   const ratio = (laneNs / mapNs).toFixed(2);
   process.stdout.write(
-    `matcher  ${String(size).padStart(7)} rules  lane ${laneNs.toFixed(0)} ns  map ${mapNs.toFixed(0)} ns  ratio ${ratio}\n`,
+    `matcher  ${String(size).padStart(7)} rules  lane ${laneNs.toFixed(0)} ns  map ${mapNs.toFixed(0)} ns  ratio ${ratio}  three sources ${mixedNs.toFixed(0)} ns\n`,
   );
 }
 const growth = (costs.at(-1) ?? 0) / (costs[0] ?? 1);
