@@ -45,6 +45,8 @@ export const OAUTH_EARLY_MS = 60_000; // An access token is renewed so long befo
 export const OAUTH_LIFE_MS = 600_000; // Of an access token whose end is not told (RFC 6749 section 5.1 leaves it open).
 export const OAUTH_LIFE_MS_MAX = 86_400_000; // Renewed once a day at least, whatever is told.
 export const OAUTH_RETRY_MS = 5_000; // A token endpoint that failed is left alone for so long.
+export const OAUTH_ANSWER_DEPTH_MAX = 32; // Objects within objects; real answers have two or three.
+export const OAUTH_SIGNED_IN_MS = 3_600_000; // What a sandbox is told its token lives; it is renewed behind its back.
 export const OAUTH_SCOPE_BYTES_MAX = 4_096; // Real ones list dozens of URLs at most.
 
 // Workers.

@@ -12,7 +12,8 @@ import { eachOf } from './values.ts';
 
 type OAuthOptions = ScopeOptions & {
   readonly tokenUrl: string;
-  readonly clientId: string;
+  readonly clientId?: string;
+  readonly signInInside?: boolean;
   readonly clientSecret?: boolean;
   readonly clientAuth?: string;
   readonly clientCredentials?: boolean;
@@ -31,7 +32,7 @@ export function addOAuthCommand(secret: Command, context: Context): void {
     .description('store a grant whose access tokens the proxy gets, renews and adds to requests')
     .argument('<name>', 'a service, or a name of your own')
     .requiredOption('--token-url <url>', 'the token endpoint')
-    .requiredOption('--client-id <id>', 'the client that the grant was given to')
+    .option('--client-id <id>', 'the client that the grant was given to')
     .option('--host <hosts>', 'where the tokens go; default: the hosts of the service', eachOf)
     .option('--client-secret', 'the client has a secret: asked for, or the last line of stdin')
     .addOption(
@@ -41,6 +42,7 @@ export function addOAuthCommand(secret: Command, context: Context): void {
       ]),
     )
     .option('--client-credentials', 'the client asks in its own name, without a refresh token')
+    .option('--sign-in-inside', 'no grant: sandboxes sign in, and their tokens are kept here')
     .option('--scope <words>', 'asked for; default: what was granted')
     .addOption(policyOption())
     .option('--no-verify', 'do not ask the token endpoint now')
@@ -69,6 +71,7 @@ async function setOAuth(context: Context, name: string, options: OAuthOptions): 
       token_url: tokenUrl,
       client_id: clientId,
       client_auth: clientAuth,
+      sign_in_inside: options.signInInside,
       scope,
       hosts,
       policy,
@@ -86,8 +89,9 @@ async function setOAuth(context: Context, name: string, options: OAuthOptions): 
 async function readTokens(
   context: Context,
   name: string,
-  { clientSecret, clientCredentials }: OAuthOptions,
+  { clientSecret, clientCredentials, signInInside }: OAuthOptions,
 ): Promise<Tokens> {
+  if (signInInside) return {};
   const wanted = [
     ...(clientCredentials ? [] : (['refresh_token'] as const)),
     ...(clientSecret || clientCredentials ? (['client_secret'] as const) : []),

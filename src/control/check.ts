@@ -68,6 +68,8 @@ function interceptionOf(
     return told(false, `it is on the bypass list${http ? refused : ''}`);
   }
   if (http) return told(true, 'HTTP rules cover it');
+  if (credentials.tokenEndpoints.has(scope, host, port))
+    return told(true, 'it has a token endpoint');
   if (bound.length === 0) return told(false, 'no credential is bound to it');
   return told(
     true,

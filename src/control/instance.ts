@@ -222,7 +222,8 @@ async function startPool(
         followers.publish(outcomes);
         await audit.record(outcomes);
       },
-      onDemand: (id) => secrets.demand(id),
+      onDemand: (id, renew) => secrets.demand(id, renew),
+      onKeep: (signedIn) => secrets.keepSignedIn(signedIn),
       keyPairOf: configuration.certificateOf,
       onLog: (level, message, facts) => logger[level](facts, message),
       onLost: async (worker, interrupted, error) => {

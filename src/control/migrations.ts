@@ -49,6 +49,12 @@ export const STORE_MIGRATIONS: readonly string[] = [
   // JSON: what an HTTP rule asks of requests; the policy that an organisation's rule stands in.
   'ALTER TABLE rules ADD COLUMN http TEXT; ALTER TABLE rules ADD COLUMN policy TEXT',
   'ALTER TABLE secrets ADD COLUMN oauth TEXT', // JSON: the client, without its secrets.
+  // Sentinels for tokens need a key. A client that is said to ask in its own name still asks with a
+  // refresh token where it has one; only a sign-in that brought none must be told apart.
+  `UPDATE secrets SET
+     placeholder_key = lower(hex(randomblob(32))),
+     oauth = json_set(oauth, '$.grant', 'client_credentials', '$.format', 'form', '$.signInInside', json('false'))
+   WHERE oauth IS NOT NULL`,
 ];
 
 /** log.db: what `policy log` shows; lost without harm. */

@@ -73,7 +73,8 @@ function addOAuth(app: Application, services: Services): void {
       const { client_secret: clientSecret, refresh_token: refreshToken } = body;
       const { name, scope, hosts, policy, sandbox, replace, verify } = body;
       const client = { tokenUrl, clientId, clientAuth, clientSecret, refreshToken, scope };
-      const wanted = { ...client, name, hosts, policy, sandbox, replace, verify };
+      const signInInside = body.sign_in_inside;
+      const wanted = { ...client, signInInside, name, hosts, policy, sandbox, replace, verify };
       const { held, replaced } = await secrets.setOAuth(wanted);
       const secret = listSecret(held, sandboxes);
       const applied = reach([held.secret.scope], services);

@@ -52,7 +52,11 @@ export const CustomToSet = z.strictObject({
 export const OAuthToSet = z.strictObject({
   name: z.string().describe('A service, or a name of its own.'),
   token_url: z.string(),
-  client_id: z.string(),
+  client_id: z.string().optional(),
+  sign_in_inside: z
+    .boolean()
+    .optional()
+    .describe('Sandboxes sign in at the endpoint, and their tokens are kept.'),
   client_auth: z.enum(['basic', 'post']).optional().describe('Of a client with a secret.'),
   client_secret: z.string().optional().describe('Absent: a public client.'),
   refresh_token: z.string().optional().describe('Absent: the client asks in its own name.'),
@@ -99,9 +103,10 @@ const OAuthBody = z.object({
   token_url: z.string(),
   client_id: z.string(),
   scope: z.string().optional(),
+  sign_in_inside: z.boolean(),
   state: z
-    .enum(['ok', 'unavailable', 'refused', 'unreadable'])
-    .describe('refused: the grant is gone, sign in again.'),
+    .enum(['ok', 'unavailable', 'refused', 'signed-out', 'unreadable'])
+    .describe('refused: the grant is gone, sign in again. signed-out: there is none yet.'),
 });
 
 const SecretBody = z.object({

@@ -8,6 +8,11 @@ import {
   type OAuthState,
 } from '../credentials/oauth.ts';
 import { CommandSource, ON_DEMAND_MS, type Source } from '../credentials/sources.ts';
+import type { SignedIn } from '../credentials/token-exchange.ts';
+import { faultOfValue } from '../credentials/value.ts';
+import { GLOBAL_SCOPE } from '../policy/rule.ts';
+import type { SecretsImportedAnswer } from './schemas-secret.ts';
+import type { Draft } from './secret-input.ts';
 import type { HeldSecret } from './secret-listing.ts';
 import type { StoredSecret } from './secret-store.ts';
 
@@ -38,6 +43,16 @@ export class Entry implements HeldSecret {
   }
 }
 
+/** Of scope, kind and name. */
+export function inOrder({ secret: a }: Entry, { secret: b }: Entry): number {
+  return a.scope - b.scope || a.kind.localeCompare(b.kind) || a.name.localeCompare(b.name);
+}
+
+export type Imported = SecretsImportedAnswer['imported'][number];
+
+/** What became of a secret that was set. */
+export type Stored = { readonly held: HeldSecret; readonly replaced: boolean };
+
 export type SourceSurroundings = {
   readonly clock: Clock;
   /** Ends what is under way. */
@@ -61,6 +76,36 @@ export function sourceOf(
   if (oauth === null || text === null) return null;
   const secrets = JSON.parse(text) as OAuthSecrets;
   return new OAuthSource({ client: oauth, secrets, clock, signal, contextTowards: trusted });
+}
+
+/**
+ * A sandbox's own grant, for the hosts and with the policy of the secret that lets it sign in.
+ *
+ * @param nowMs  since the Unix epoch.
+ * @throws SALLYPORT_CREDENTIAL_UNAVAILABLE when that does not let it, any more.
+ */
+export function signedInDraft(
+  declared: StoredSecret,
+  { scope, request, tokens }: SignedIn,
+  nowMs: number,
+): Draft {
+  const { oauth } = declared;
+  if (!oauth?.signInInside || (declared.scope !== GLOBAL_SCOPE && declared.scope !== scope)) {
+    throw new SallyportError('SALLYPORT_CREDENTIAL_UNAVAILABLE', 'nobody may sign in there');
+  }
+  const { clientAuth, format, clientSecret } = request;
+  const { accessToken: token, refreshToken, lifeMs } = tokens;
+  const endsAtMs = lifeMs === null ? null : nowMs + lifeMs;
+  // People will see it, and a sandbox chose it.
+  const clientId = faultOfValue(request.clientId) === null ? request.clientId : '';
+  const secrets: OAuthSecrets = { refreshToken, clientSecret, access: { token, endsAtMs } };
+  const client = { ...oauth, clientId, clientAuth, format };
+  return { ...declared, oauth: client, value: JSON.stringify(secrets) };
+}
+
+/** Another has taken its place. */
+export function changed(): SallyportError {
+  return new SallyportError('SALLYPORT_CREDENTIAL_UNAVAILABLE', 'the secret was changed');
 }
 
 /** @throws SALLYPORT_SECRET_INVALID: who sets it is there to correct it. */

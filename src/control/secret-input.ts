@@ -75,7 +75,9 @@ export type NewOAuth = Placing & {
   /** A service, or a name of its own. */
   readonly name: string;
   readonly tokenUrl: string;
-  readonly clientId: string;
+  /** Absent when sandboxes sign in, each for itself. */
+  readonly clientId?: string | undefined;
+  readonly signInInside?: boolean | undefined;
   readonly clientAuth?: OAuthClient['clientAuth'] | undefined;
   /** Absent: a public client. */
   readonly clientSecret?: string | undefined;
@@ -94,6 +96,8 @@ export type Draft = Omit<
 > & {
   /** What is to be sealed. */
   readonly value: string | null;
+  /** Absent: that of the secret whose place it takes, or a new one. */
+  readonly placeholderKey?: string | null;
 };
 
 export const DEFAULT_POLICY: InjectionPolicy = 'if-sentinel-or-absent';
@@ -207,8 +211,9 @@ function boundOf(
 
 /** @throws SALLYPORT_SECRET_INVALID naming every fault */
 export function oauthDraft(wanted: NewOAuth): Draft {
-  const { name, tokenUrl, clientId, clientAuth = 'basic', scope = null } = wanted;
+  const { name, tokenUrl, clientId = '', clientAuth = 'basic', scope = null } = wanted;
   const { refreshToken = null, clientSecret = null, policy = DEFAULT_POLICY } = wanted;
+  const { signInInside = false } = wanted;
   const faults: string[] = [];
   const service = Object.hasOwn(SERVICES, name) ? SERVICES[name] : undefined;
   if (!/^[a-z][a-z0-9-]*$/.test(name) || name.length > SECRET_NAME_BYTES_MAX) {
@@ -226,7 +231,15 @@ export function oauthDraft(wanted: NewOAuth): Draft {
     name,
     hosts: given ?? [],
     policy,
-    oauth: { tokenUrl, clientId, clientAuth, scope },
+    oauth: {
+      tokenUrl,
+      clientId,
+      clientAuth,
+      scope,
+      grant: refreshToken === null && !signInInside ? 'client_credentials' : 'refresh_token',
+      format: 'form',
+      signInInside,
+    },
     value: JSON.stringify({ refreshToken, clientSecret } satisfies OAuthSecrets),
     command: null,
     refreshMs: null,
@@ -234,10 +247,15 @@ export function oauthDraft(wanted: NewOAuth): Draft {
 }
 
 function faultsOfClient(wanted: NewOAuth): string[] {
-  const { tokenUrl, clientId, clientAuth, clientSecret, refreshToken, scope } = wanted;
+  const { tokenUrl, clientId = '', clientAuth, clientSecret, refreshToken, scope } = wanted;
   const faults: string[] = [];
   if (!isEndpoint(tokenUrl)) {
     faults.push('the token URL is no exact https URL: no user, no query, no fragment');
+  }
+  if (wanted.signInInside) {
+    const own = [wanted.clientId, clientAuth, clientSecret, refreshToken, scope];
+    if (own.every((one) => one === undefined)) return faults;
+    return [...faults, 'sandboxes that sign in bring their own client, tokens and scope'];
   }
   if (faultOfValue(clientId) !== null) faults.push('the client id is not of visible letters');
   if (clientSecret === undefined && refreshToken === undefined) {

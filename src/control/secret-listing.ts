@@ -109,17 +109,19 @@ const OAUTH_LABELS = {
   ok: '(oauth configured)',
   unavailable: '(oauth unavailable)',
   refused: '(oauth refused, sign in again)',
+  'signed-out': '(oauth, each sandbox signs in)',
   unreadable: UNREADABLE,
 } as const;
 
 function oauthFacts(client: OAuthClient, state: OAuthState | null): Pick<Row, 'source' | 'oauth'> {
-  const { tokenUrl, clientId, scope } = client;
+  const { tokenUrl, clientId, scope, signInInside } = client;
   return {
     source: 'oauth',
     oauth: {
       token_url: tokenUrl,
       client_id: clientId,
       ...(scope === null ? {} : { scope }),
+      sign_in_inside: signInInside,
       state: state ?? 'unreadable',
     },
   };

@@ -20,6 +20,7 @@ export type StoredSecret = {
   /** Of a custom secret, or of a service that has a grant. */
   readonly hosts: readonly string[];
   readonly placeholder: string | null;
+  /** Of a custom secret, and of a grant, for the sentinels of its tokens. */
   readonly placeholderKey: string | null;
   readonly in: readonly Place[];
   /** Of a service. */

@@ -8,12 +8,23 @@ import type { Binding } from '../credentials/binding.ts';
 import { type OAuthSecrets, OAuthSource } from '../credentials/oauth.ts';
 import { newPlaceholderKey } from '../credentials/placeholder.ts';
 import { ON_DEMAND_MS, type Source } from '../credentials/sources.ts';
+import type { SignedIn } from '../credentials/token-exchange.ts';
 import type { Vault } from '../credentials/vault.ts';
 import { GLOBAL_SCOPE } from '../policy/rule.ts';
 import type { ScopeNames } from './policy.ts';
 import type { SecretsAnswer } from './schemas-secret.ts';
 import { bindingOf } from './secret-binding.ts';
-import { Entry, type SourceSurroundings, sourceOf, tried } from './secret-entry.ts';
+import {
+  changed,
+  Entry,
+  type Imported,
+  inOrder,
+  type SourceSurroundings,
+  type Stored,
+  signedInDraft,
+  sourceOf,
+  tried,
+} from './secret-entry.ts';
 import {
   customDraft,
   type Draft,
@@ -27,13 +38,7 @@ import {
   registryDraft,
   serviceDraft,
 } from './secret-input.ts';
-import {
-  type HeldSecret,
-  listSecrets,
-  type SecretFilter,
-  scopeText,
-  secretText,
-} from './secret-listing.ts';
+import { listSecrets, type SecretFilter, scopeText, secretText } from './secret-listing.ts';
 import { type SecretSelector, selectSecrets } from './secret-selector.ts';
 import { HOST_ONLY_SCOPE, type SecretStore, type StoredSecret } from './secret-store.ts';
 
@@ -49,13 +54,6 @@ export type SecretsOptions = {
   /** Something about a secret that the operator should know. */
   readonly report: (message: string, facts: { secret: string; error: string }) => void;
 };
-
-export type Imported = {
-  readonly service: string;
-  readonly state: 'imported' | 'replaced' | 'skipped';
-};
-
-export type Stored = { readonly held: HeldSecret; readonly replaced: boolean };
 
 export class Secrets {
   readonly #options: SecretsOptions;
@@ -79,7 +77,7 @@ export class Secrets {
    * that needs it must fail, not go without.
    */
   bindings(): Binding[] {
-    return this.#sorted().flatMap(({ secret, value }) => bindingOf(secret, value ?? '') ?? []);
+    return this.#sorted().flatMap((entry) => bindingOf(entry) ?? []);
   }
 
   /** Fetches what commands give, in the background: a slow one keeps no daemon from starting. */
@@ -113,7 +111,9 @@ export class Secrets {
 
   /** Stores a grant whose access tokens are put into requests. @throws what `set` throws */
   async setOAuth(wanted: NewOAuth): Promise<Stored> {
-    return this.#put(oauthDraft(wanted), wanted, GLOBAL_SCOPE);
+    const draft = oauthDraft(wanted);
+    const verify = draft.oauth?.signInInside ? false : wanted.verify; // There is nothing to try.
+    return this.#put(draft, { ...wanted, verify }, GLOBAL_SCOPE);
   }
 
   /**
@@ -151,7 +151,8 @@ export class Secrets {
     return this.#inTurn(async () => {
       const secrets = this.#sorted().map(({ secret }) => secret);
       const removed = selectSecrets(secrets, selector, this.#options.scopes);
-      await this.#drop(removed);
+      const entries = removed.flatMap(({ id }) => this.#entries.get(id) ?? []);
+      await this.#change(entries, []);
       return removed;
     });
   }
@@ -159,26 +160,50 @@ export class Secrets {
   /** Removes all secrets of one sandbox. */
   dropScope(number: number): Promise<void> {
     return this.#inTurn(() => {
-      const secrets = this.#sorted().map(({ secret }) => secret);
-      return this.#drop(secrets.filter(({ scope }) => scope === number));
+      const theirs = this.#sorted().filter(({ secret }) => secret.scope === number);
+      return this.#change(theirs, []);
     });
   }
 
   /**
    * Makes sure that the value of a secret fetched on demand is fresh.
    *
+   * @param renew  another access token is wanted: the destination refuses the last one.
    * @returns when all workers have it.
    * @throws SALLYPORT_CREDENTIAL_UNAVAILABLE
    */
-  async demand(id: string): Promise<void> {
+  async demand(id: string, renew = false): Promise<void> {
     const entry = this.#entries.get(id);
     if (entry === undefined) return;
     try {
-      await this.#renew(entry, (source) => source.value());
+      await this.#renew(entry, (source) =>
+        renew && source instanceof OAuthSource ? source.another() : source.value(),
+      );
     } catch (error) {
       this.#reportFailure(entry, error);
       throw error;
     }
+  }
+
+  /**
+   * Keeps what a sandbox signed in for, as that sandbox's own grant.
+   *
+   * @returns when it is on the disk and all workers have it.
+   * @throws SALLYPORT_CREDENTIAL_UNAVAILABLE when it may not sign in there any more.
+   */
+  keepSignedIn(signedIn: SignedIn): Promise<void> {
+    const { clock, scopes } = this.#options;
+    return this.#inTurn(async () => {
+      const { scope } = signedIn;
+      const declared = this.#entries.get(signedIn.id)?.secret;
+      if (declared === undefined || scopes.nameOf(scope) === undefined) throw changed();
+      const draft = signedInDraft(declared, signedIn, clock.wallMs());
+      const there = this.#sameAs(draft, scope);
+      const source = this.#sourceOf(draft, draft.value);
+      const entry = await this.#made(draft, scope, there, source);
+      await this.#change(there === undefined ? [] : [there], [entry]);
+      entry.told = entry.value;
+    });
   }
 
   async #put(draft: Draft, given: Placing, scopeOtherwise: number): Promise<Stored> {
@@ -231,23 +256,16 @@ export class Secrets {
   ): Promise<Entry> {
     const id = there?.secret.id ?? randomUUID();
     const text = source instanceof OAuthSource ? JSON.stringify(source.secrets) : value;
-    const key = there?.secret.placeholderKey ?? newPlaceholderKey();
+    const key = draft.placeholderKey ?? there?.secret.placeholderKey ?? newPlaceholderKey();
     const secret: StoredSecret = {
       ...draft,
       id,
       scope,
-      placeholderKey: draft.kind === 'custom' ? key : null,
+      placeholderKey: draft.kind === 'custom' || draft.oauth !== null ? key : null,
       sealed: text === null ? null : await this.#options.vault.seal(id, text),
       createdAtMs: this.#options.clock.wallMs(),
     };
     return new Entry(secret, value, source);
-  }
-
-  #drop(secrets: readonly StoredSecret[]): Promise<void> {
-    return this.#change(
-      secrets.flatMap(({ id }) => this.#entries.get(id) ?? []),
-      [],
-    );
   }
 
   /** On the disk, here and in all workers; if these do not take it, nowhere. */
@@ -293,9 +311,7 @@ export class Secrets {
   async #reseal(entry: Entry, secrets: OAuthSecrets): Promise<void> {
     const { id } = entry.secret;
     const sealed = await this.#options.vault.seal(id, JSON.stringify(secrets));
-    if (this.#entries.get(id) !== entry) {
-      throw new SallyportError('SALLYPORT_CREDENTIAL_UNAVAILABLE', 'the secret was changed');
-    }
+    if (this.#entries.get(id) !== entry) throw changed();
     this.#options.store.reseal(id, sealed);
     entry.secret = { ...entry.secret, sealed };
   }
@@ -318,6 +334,7 @@ export class Secrets {
   }
 
   async #refresh(entry: Entry): Promise<void> {
+    if (entry.oauth === 'signed-out') return;
     let delayMs = entry.secret.refreshMs ?? ON_DEMAND_MS;
     try {
       await this.#renew(entry, (source) => source.fetch());
@@ -367,10 +384,7 @@ export class Secrets {
   }
 
   #sorted(): Entry[] {
-    return [...this.#entries.values()].sort(
-      ({ secret: a }, { secret: b }) =>
-        a.scope - b.scope || a.kind.localeCompare(b.kind) || a.name.localeCompare(b.name),
-    );
+    return [...this.#entries.values()].sort(inOrder);
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

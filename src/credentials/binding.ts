@@ -57,6 +57,24 @@ export type ServiceBinding = Common & {
   /** Further fields and query parameters that authenticate to this service; removed when injecting. */
   readonly authFields: readonly string[];
   readonly authQuery: readonly string[];
+  /** Of a grant; absent for what was stored as it is. */
+  readonly tokenEndpoint?: TokenEndpoint;
+};
+
+/** Where the tokens of a grant come from. */
+export type TokenEndpoint = {
+  /** As parsed from its URL, in normal form. */
+  readonly host: string;
+  readonly port: number;
+  readonly path: string;
+  /** A sandbox signs in there, and its tokens are kept; else it may only ask for what is kept. */
+  readonly signInInside: boolean;
+  /** Nobody has signed in, or has to anew: requests go as they are, since some are for signing in. */
+  readonly signedOut: boolean;
+  /** What a sandbox gets in place of tokens, with `{rand}` as in the placeholder of a custom secret. */
+  readonly templates: { readonly access: string; readonly refresh: string };
+  /** As of a custom secret. */
+  readonly placeholderKey: string;
 };
 
 /** A secret that replaces its placeholder wherever that stands. */

@@ -13,7 +13,7 @@ import type {
   ServiceBinding,
 } from './binding.ts';
 import { Needles, type Scrubbing } from './mask.ts';
-import { placeholderFor, placeholderPattern } from './placeholder.ts';
+import { misused, placeholderFor, placeholderPattern } from './placeholder.ts';
 import {
   basicOf,
   eachValue,
@@ -22,6 +22,12 @@ import {
   replaceInContent,
   replaceInQuery,
 } from './request-parts.ts';
+import {
+  holdsSentinel,
+  isOwnSentinel,
+  sentinelPatterns,
+  TokenEndpoints,
+} from './token-endpoints.ts';
 
 export type CredentialRequest = {
   readonly scope: number;
@@ -34,6 +40,8 @@ export type CredentialRequest = {
   readonly fields: string[];
   /** Path and query. */
   readonly path: string;
+  /** A service whose credential stays out of it: this is where it comes from. */
+  readonly except?: string | undefined;
 };
 
 export type Credentialed = {
@@ -61,6 +69,7 @@ export class Credentials {
   readonly #placeholders: RegExp | null;
   readonly #bound = new Map<string, readonly Binding[]>();
   readonly #scrubbing = new WeakMap<readonly Binding[], { of: Scrubbing | null }>();
+  readonly #tokenEndpoints: TokenEndpoints;
 
   /** @throws SALLYPORT_SECRET_INVALID for a value that would break out of its field (RFC 9110 section 5.5) */
   constructor(bindings: readonly Binding[]) {
@@ -76,10 +85,13 @@ export class Credentials {
       binding,
       resources: parseResources(binding.hosts.join(',')),
     }));
-    const patterns = bindings.flatMap((one) =>
-      one.kind === 'custom' ? placeholderPattern(one) : [],
-    );
-    this.#placeholders = patterns.length === 0 ? null : new RegExp(patterns.join('|'), 'g');
+    this.#tokenEndpoints = new TokenEndpoints(bindings.filter((one) => one.kind === 'service'));
+    const patterns = new Set(bindings.flatMap(patternsOf));
+    this.#placeholders = patterns.size === 0 ? null : new RegExp([...patterns].join('|'), 'g');
+  }
+
+  get tokenEndpoints(): TokenEndpoints {
+    return this.#tokenEndpoints;
   }
 
   /** What is bound to a destination: of one service or variable, the sandbox's own before the global one. */
@@ -95,9 +107,13 @@ export class Credentials {
   }
 
   /** Ids of those among them whose value has to be asked for before it is used. */
-  demandedBy(scope: number, host: string, port: number): readonly string[] {
+  demandedBy(scope: number, host: string, port: number, except?: string): readonly string[] {
     const bound = this.boundTo(scope, host, port);
-    return bound.length === 0 ? NONE : bound.flatMap(({ id, onDemand }) => (onDemand ? id : []));
+    if (bound.length === 0) return NONE;
+    return bound.flatMap((one) => {
+      const isWanted = one.onDemand && (one.kind !== 'service' || isInForce(one, except));
+      return isWanted ? one.id : [];
+    });
   }
 
   /** What of them must not come back from there; null: nothing is looked for. */
@@ -142,7 +158,7 @@ export class Credentials {
     const placed = this.#placeholders === null ? null : this.#substitute(request, bound);
     let result: Credentialed = placed ?? { fields, path, injected: NONE };
     for (const binding of bound) {
-      if (binding.kind === 'service')
+      if (binding.kind === 'service' && isInForce(binding, request.except))
         result = injectService(binding, { ...request, ...result }, result);
     }
     return result;
@@ -179,7 +195,7 @@ export class Credentials {
   #lookUp(scope: number, host: string, port: number): readonly Binding[] {
     const found = new Map<string, Binding>();
     for (const { binding, resources } of this.#known) {
-      if (binding.scope !== GLOBAL_SCOPE && binding.scope !== scope) continue;
+      if (!isFor(binding, scope)) continue;
       if (!resources.some((resource) => resourceMatches(resource, host, port))) continue;
       const key = `${binding.kind} ${nameOf(binding)}`;
       if (found.get(key)?.scope !== scope || scope === GLOBAL_SCOPE) found.set(key, binding);
@@ -209,15 +225,32 @@ function secretsOf(
   bound: readonly Binding[],
   injected: Set<string>,
 ) {
-  const custom = bound.filter((one): one is CustomBinding => one.kind === 'custom');
+  const custom = bound.filter((one) => one.kind === 'custom');
+  const grants = bound.filter((one) => one.kind === 'service'); // Their tokens go into fields of their own.
   return (where: CustomBinding['in'][number]) =>
     (placeholder: string): string => {
       const binding = custom.find((one) => placeholderFor(one, scope) === placeholder);
-      if (binding === undefined) throw misused(host);
+      if (binding === undefined) {
+        if (grants.some((one) => isOwnSentinel(one, scope, placeholder))) return placeholder;
+        throw misused(host);
+      }
       if (!binding.in.includes(where)) return placeholder;
       injected.add(binding.id);
       return usable(binding, secure);
     };
+}
+
+function isFor(binding: Pick<Binding, 'scope'>, scope: number): boolean {
+  return binding.scope === GLOBAL_SCOPE || binding.scope === scope;
+}
+
+function isInForce({ service, tokenEndpoint }: ServiceBinding, except?: string): boolean {
+  return service !== except && tokenEndpoint?.signedOut !== true;
+}
+
+function patternsOf(binding: Binding): readonly string[] {
+  if (binding.kind === 'custom') return [placeholderPattern(binding)];
+  return binding.kind === 'service' ? sentinelPatterns(binding) : NONE;
 }
 
 function nameOf(binding: Binding): string {
@@ -278,14 +311,16 @@ function placementFor({ placements, id }: ServiceBinding, host: string, port: nu
 
 type Sent = 'nothing' | 'sentinel' | 'own';
 
-/** What the client sent to authenticate to the service. */
+/** What the client sent to authenticate to the service; sentinels that are not its own were refused. */
 function sentBy(
-  { sentinels, authQuery }: ServiceBinding,
+  binding: ServiceBinding,
   { fields, path }: CredentialRequest,
   names: ReadonlySet<string>,
 ): Sent {
+  const { sentinels, authQuery } = binding;
   let sent: Sent = 'nothing';
-  const isSentinel = (text: string): boolean => sentinels.some((one) => text.includes(one));
+  const isSentinel = (text: string): boolean =>
+    sentinels.some((one) => text.includes(one)) || holdsSentinel(binding, text);
   for (let i = 0; i + 1 < fields.length; i += 2) {
     if (!names.has((fields[i] ?? '').toLowerCase())) continue;
     const value = fields[i + 1] ?? '';
@@ -322,12 +357,5 @@ function usable(binding: Binding, secure: boolean): string {
   throw new SallyportError(
     'SALLYPORT_CREDENTIAL_UNAVAILABLE',
     `the ${what} cannot be had at present`,
-  );
-}
-
-function misused(host: string): SallyportError {
-  return new SallyportError(
-    'SALLYPORT_CREDENTIAL_MISUSED',
-    `a placeholder is sent to ${host}, where its secret does not go, or by another sandbox than its own`,
   );
 }

@@ -9,6 +9,7 @@ import {
   OAUTH_LIFE_MS_MAX,
   OAUTH_RETRY_MS,
   SECRET_DEMAND_MS,
+  SECRET_ON_DEMAND_MS,
 } from '../base/limits.ts';
 import type { Source } from './sources.ts';
 import { askForToken, type TokenAnswer, unavailable } from './token-request.ts';
@@ -23,13 +24,21 @@ export type OAuthClient = {
   readonly clientAuth: 'basic' | 'post';
   /** Space-separated, or null for what was granted. */
   readonly scope: string | null;
+  /** With a refresh token, or in the client's own name. */
+  readonly grant: 'refresh_token' | 'client_credentials';
+  /** How the endpoint is asked: some want JSON, against the RFC. */
+  readonly format: 'form' | 'json';
+  /** Sandboxes sign in at the endpoint, each for itself. */
+  readonly signInInside: boolean;
 };
 
 export type OAuthSecrets = {
-  /** null: the client asks in its own name. */
+  /** null: the client asks in its own name, or nobody has signed in, or there was none. */
   readonly refreshToken: string | null;
   /** null: a public client. */
   readonly clientSecret: string | null;
+  /** The access token that came with the sign-in, by wall clock; endsAtMs null: nobody knows. */
+  readonly access?: { readonly token: string; readonly endsAtMs: number | null } | undefined;
 };
 
 export type OAuthOptions = {
@@ -42,8 +51,8 @@ export type OAuthOptions = {
   readonly signal: AbortSignal;
 };
 
-/** `refused`: the grant is gone, and a person must give a new one. */
-export type OAuthState = 'ok' | 'unavailable' | 'refused';
+/** `refused`: the grant is gone, and a person must give a new one; `signed-out`: there is none yet. */
+export type OAuthState = 'ok' | 'unavailable' | 'refused' | 'signed-out';
 
 type Instant = { readonly monotonicMs: number; readonly wallMs: number };
 type Access = { readonly token: string; readonly since: Instant; readonly lifeMs: number };
@@ -64,6 +73,12 @@ export class OAuthSource implements Source {
   constructor(options: OAuthOptions) {
     this.#options = options;
     this.#secrets = options.secrets;
+    const { access, refreshToken } = options.secrets;
+    if (access === undefined) return;
+    const since = this.#now();
+    const unknown = refreshToken === null ? Number.POSITIVE_INFINITY : OAUTH_LIFE_MS;
+    const lifeMs = access.endsAtMs === null ? unknown : access.endsAtMs - since.wallMs;
+    this.#access = { token: access.token, since, lifeMs };
   }
 
   /** As they are now: refresh tokens may change with each use. */
@@ -76,11 +91,17 @@ export class OAuthSource implements Source {
   }
 
   get final(): boolean {
-    return this.#refused !== null;
+    return this.#refused !== null || this.#cannotRenew;
+  }
+
+  get #cannotRenew(): boolean {
+    const { grant } = this.#options.client;
+    return grant === 'refresh_token' && this.#secrets.refreshToken === null;
   }
 
   get state(): OAuthState {
     if (this.#refused !== null) return 'refused';
+    if (this.#cannotRenew) return this.#signedInState();
     return this.#failure === null || this.#usable() !== null ? 'ok' : 'unavailable';
   }
 
@@ -101,6 +122,13 @@ export class OAuthSource implements Source {
     }
   }
 
+  /** @returns another access token than before, unless that is quite new. @throws as `fetch` */
+  async another(): Promise<string> {
+    const access = this.#access;
+    const isNew = access !== null && this.#sinceMs(access.since) < SECRET_ON_DEMAND_MS;
+    return isNew || this.#cannotRenew ? this.value() : this.fetch();
+  }
+
   /**
    * Asks the endpoint, or waits for the question under way.
    *
@@ -108,6 +136,7 @@ export class OAuthSource implements Source {
    */
   fetch(): Promise<string> {
     if (this.#refused !== null) return Promise.reject(this.#refused);
+    if (this.#cannotRenew) return this.#lasting();
     this.#running ??= this.#renew()
       .then(
         (token) => {
@@ -125,12 +154,23 @@ export class OAuthSource implements Source {
     return this.#running;
   }
 
+  /** What a sign-in gave without a refresh token, until it ends. */
+  async #lasting(): Promise<string> {
+    const access = this.#access;
+    if (access !== null && this.#leftMs(access) > 0) return access.token;
+    const ended = unavailable('gave no grant that serves; sign in at it');
+    if (access !== null) this.#refused = ended;
+    this.#access = null;
+    throw ended;
+  }
+
   async #renew(): Promise<string> {
     await this.#store(); // What could not be stored the last time.
     const { client, contextTowards, signal } = this.#options;
     const since = this.#now(); // Before the endpoint counts from, so that it ends here first.
-    const asked = { url: client.tokenUrl, ...question(client, this.#secrets) };
-    const { hostname, port } = new URL(client.tokenUrl);
+    const { tokenUrl: url, format } = client;
+    const asked = { url, format, ...question(client, this.#secrets) };
+    const { hostname, port } = new URL(url);
     const context = await contextTowards(hostname, Number(port) || 443);
     const answer = await askForToken(asked, { context, signal });
     if (answer.status !== 200) throw this.#refusal(answer);
@@ -145,7 +185,7 @@ export class OAuthSource implements Source {
     if (refreshToken === null || given === undefined || given === null) return;
     if (!isToken(given)) throw unavailable('gave a refresh token that cannot be sent again');
     if (given === refreshToken) return;
-    this.#secrets = { ...this.#secrets, refreshToken: given };
+    this.#secrets = { refreshToken: given, clientSecret: this.#secrets.clientSecret };
     this.#changed = true;
     await this.#store();
   }
@@ -183,6 +223,11 @@ export class OAuthSource implements Source {
 
   #leftMs({ since, lifeMs }: Access): number {
     return lifeMs - this.#sinceMs(since);
+  }
+
+  #signedInState(): OAuthState {
+    if (this.#access === null) return 'signed-out';
+    return this.#leftMs(this.#access) > 0 ? 'ok' : 'refused';
   }
 
   #now(): Instant {
@@ -225,7 +270,7 @@ function question(
   if (clientSecret !== null && clientAuth === 'basic') {
     return { authorization: basicOfClient(clientId, clientSecret), form };
   }
-  form.set('client_id', clientId);
+  if (clientId !== '') form.set('client_id', clientId);
   if (clientSecret !== null) form.set('client_secret', clientSecret);
   return { authorization: null, form };
 }

@@ -1,5 +1,6 @@
 // What stands for a custom secret in a sandbox: a text of its own in each, that nobody can guess.
 import { createHmac, randomBytes } from 'node:crypto';
+import { SallyportError } from '../base/errors.ts';
 import type { CustomBinding } from './binding.ts';
 
 const RAND = '{rand}';
@@ -20,7 +21,14 @@ export function placeholderFor({ placeholder, placeholderKey }: Template, scope:
 }
 
 /** A regular expression for the placeholders of all sandboxes. */
-export function placeholderPattern({ placeholder }: Template): string {
+export function placeholderPattern({ placeholder }: Pick<Template, 'placeholder'>): string {
   const escaped = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&');
   return placeholder.split(RAND).map(escaped).join(`[0-9a-f]{${RAND_HEX}}`);
+}
+
+export function misused(host: string): SallyportError {
+  return new SallyportError(
+    'SALLYPORT_CREDENTIAL_MISUSED',
+    `a placeholder is sent to ${host}, where its secret does not go, or by another sandbox than its own`,
+  );
 }

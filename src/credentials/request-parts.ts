@@ -119,3 +119,15 @@ function decoded(text: string): string {
     return text; // Not percent-encoding; then it cannot hide a name either.
   }
 }
+
+/** All spellings of a path that a server could take for the same, as one: without its query. */
+export function plainPath(path: string): string {
+  const [bare = ''] = decoded(path.split('?', 1)[0] ?? '').split(/[?#]/, 1);
+  const segments: string[] = [];
+  for (const segment of bare.replaceAll('\\', '/').split('/')) {
+    const [name = ''] = segment.split(';', 1);
+    if (name === '..') segments.pop();
+    else if (name !== '' && name !== '.') segments.push(name.toLowerCase());
+  }
+  return `/${segments.join('/')}`;
+}

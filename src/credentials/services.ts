@@ -1,6 +1,13 @@
 // The services that are known by name: where their credential goes, in which field, what stands for
 // it in the sandbox, and by which other ways a client could authenticate itself there.
-import type { InjectionPolicy, Placement, Scrub, ServiceBinding } from './binding.ts';
+import type {
+  InjectionPolicy,
+  Placement,
+  Scrub,
+  ServiceBinding,
+  TokenEndpoint,
+} from './binding.ts';
+import type { OAuthClient } from './oauth.ts';
 
 export type Service = {
   /** Variables of the host that a value is imported from, the first that is set. */
@@ -12,12 +19,15 @@ export type Service = {
   readonly sandboxEnv: Readonly<Record<string, string>>;
   /** Every text that counts as the sentinel. */
   readonly sentinels: readonly string[];
+  /** What it gets in place of tokens, if their form matters to clients. */
+  readonly tokens?: TokenEndpoint['templates'];
   readonly authFields: readonly string[];
   readonly authQuery: readonly string[];
 };
 
 const SENTINEL = 'proxy-managed';
 const GITHUB_SENTINEL = 'gho_sbxproxymanaged000000000000000000000'; // Tools check the form of a token.
+const TOKENS = { access: 'proxy-managed-oat-{rand}', refresh: 'proxy-managed-ort-{rand}' };
 
 const bearer: Placement = { field: 'authorization', format: 'Bearer %s' };
 
@@ -46,6 +56,10 @@ export const SERVICES: Readonly<Record<string, Service>> = {
     ),
     placements: [{ field: 'x-api-key', format: '%s' }],
     sentinels: [SENTINEL, 'sk-ant-oat01-proxy-managed', 'sk-ant-ort01-proxy-managed'],
+    tokens: {
+      access: 'sk-ant-oat01-proxy-managed-{rand}',
+      refresh: 'sk-ant-ort01-proxy-managed-{rand}',
+    },
   },
   cursor: {
     ...bearerService(
@@ -56,6 +70,10 @@ export const SERVICES: Readonly<Record<string, Service>> = {
       'cursor.com',
     ),
     sentinels: [SENTINEL, 'cursor-oat-proxy-managed', 'cursor-ort-proxy-managed'],
+    tokens: {
+      access: 'cursor-oat-proxy-managed-{rand}',
+      refresh: 'cursor-ort-proxy-managed-{rand}',
+    },
   },
   droid: bearerService('FACTORY_API_KEY', 'api.factory.ai', 'app.factory.ai', 'relay.factory.ai'),
   github: {
@@ -81,6 +99,7 @@ export const SERVICES: Readonly<Record<string, Service>> = {
     ],
     sandboxEnv: { GH_TOKEN: GITHUB_SENTINEL, GITHUB_TOKEN: GITHUB_SENTINEL },
     sentinels: [SENTINEL, GITHUB_SENTINEL],
+    tokens: { access: 'gho_sbxp{rand}', refresh: 'ghr_sbxp{rand}' }, // 36 letters behind the prefix.
     authQuery: ['access_token'],
   },
   google: {
@@ -109,6 +128,10 @@ export const SERVICES: Readonly<Record<string, Service>> = {
       'www.chatgpt.com',
     ),
     sentinels: [SENTINEL, 'oai-oat01-proxy-managed', 'oai-ort01-proxy-managed'],
+    tokens: {
+      access: 'oai-oat01-proxy-managed-{rand}',
+      refresh: 'oai-ort01-proxy-managed-{rand}',
+    },
   },
   openrouter: bearerService('OPENROUTER_API_KEY', 'openrouter.ai'),
   xai: bearerService('XAI_API_KEY', 'api.x.ai'),
@@ -142,6 +165,13 @@ export function serviceBinding(name: string, given: ServiceSecret): ServiceBindi
   };
 }
 
+export type Grant = {
+  readonly client: Pick<OAuthClient, 'tokenUrl' | 'signInInside'>;
+  /** See TokenEndpoint. */
+  readonly signedOut: boolean;
+  readonly placeholderKey: string;
+};
+
 /**
  * A service that takes the access tokens of a grant (RFC 6750 section 2.1).
  *
@@ -151,8 +181,10 @@ export function serviceBinding(name: string, given: ServiceSecret): ServiceBindi
 export function oauthBinding(
   name: string,
   hosts: readonly string[],
+  { client: { tokenUrl, signInInside }, signedOut, placeholderKey }: Grant,
   given: ServiceSecret,
 ): ServiceBinding {
+  const { hostname, port, pathname } = new URL(tokenUrl);
   const known = Object.hasOwn(SERVICES, name) ? SERVICES[name] : undefined;
   const service = known ?? bearerService('', ...hosts);
   // Basic with a token as the password is how some take it; a field for API keys is not.
@@ -167,5 +199,14 @@ export function oauthBinding(
     sentinels,
     authFields: [...new Set([...service.authFields, 'x-api-key', 'api-key'])],
     authQuery: [...new Set([...authQuery, 'access_token'])], // RFC 6750 section 2.3.
+    tokenEndpoint: {
+      host: hostname.replace(/^\[|\]$/g, ''),
+      port: port === '' ? 443 : Number(port),
+      path: pathname,
+      signInInside,
+      signedOut,
+      templates: service.tokens ?? TOKENS,
+      placeholderKey,
+    },
   };
 }

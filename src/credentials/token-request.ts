@@ -13,6 +13,7 @@ export type TokenQuestion = {
   /** Of the client, or null (RFC 6749 section 2.3.1). */
   readonly authorization: string | null;
   readonly form: URLSearchParams;
+  readonly format: 'form' | 'json';
 };
 
 export type AskOptions = {
@@ -35,11 +36,12 @@ export type TokenAnswer = {
  * @throws SALLYPORT_CREDENTIAL_UNAVAILABLE when there is no answer, or none that can be read.
  */
 export async function askForToken(
-  { url, authorization, form }: TokenQuestion,
+  { url, authorization, form, format }: TokenQuestion,
   { context, signal, timeoutMs = OAUTH_TIMEOUT_MS }: AskOptions,
 ): Promise<TokenAnswer> {
   const late = AbortSignal.timeout(timeoutMs);
-  const content = form.toString();
+  const isJson = format === 'json';
+  const content = isJson ? JSON.stringify(Object.fromEntries(form)) : form.toString();
   const asked = request(url, {
     method: 'POST',
     // A connection of its own; verified, whatever the environment says.
@@ -47,7 +49,7 @@ export async function askForToken(
     signal: AbortSignal.any([signal, late]),
     headers: {
       accept: 'application/json',
-      'content-type': 'application/x-www-form-urlencoded',
+      'content-type': isJson ? 'application/json' : 'application/x-www-form-urlencoded',
       'content-length': Buffer.byteLength(content),
       ...(authorization === null ? {} : { authorization }),
     },

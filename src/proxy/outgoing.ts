@@ -7,7 +7,7 @@ import type { Credentialed, CredentialRequest, Credentials } from '../credential
 import type { Received } from './exchange.ts';
 
 /** Where a request goes, and for whom. */
-export type Destination = Pick<CredentialRequest, 'scope' | 'host' | 'port' | 'secure'>;
+export type Destination = Pick<CredentialRequest, 'scope' | 'host' | 'port' | 'secure' | 'except'>;
 
 export type Outgoing = Credentialed & { readonly content: Received['content'] };
 

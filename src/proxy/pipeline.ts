@@ -5,6 +5,7 @@ import { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import type { SecureContext } from 'node:tls';
 import { SallyportError } from '../base/errors.ts';
+import type { ServiceBinding } from '../credentials/binding.ts';
 import type { Credentialed, CredentialRequest, Credentials } from '../credentials/inject.ts';
 import { leavesLogin, scopesOf, withLogin } from '../credentials/registries.ts';
 import type { Held } from './accept.ts';
@@ -31,6 +32,7 @@ import { clientClosed, relay } from './relay.ts';
 import { isPolicyRefusal, refuse } from './respond.ts';
 import { dial } from './route.ts';
 import { parseInnerTarget, parseRequestTarget } from './target.ts';
+import { exchangeTokens, type TokenExchange } from './token-endpoint.ts';
 import { type Passage, splice, type Tick } from './tunnel.ts';
 import type { Upstreams } from './upstreams.ts';
 import { explain, welcome } from './welcome.ts';
@@ -46,6 +48,8 @@ export type Services = Deciders & {
   readonly hold: (connection: Held) => void;
   /** Has the values of these secrets refreshed. @throws SALLYPORT_CREDENTIAL_UNAVAILABLE */
   readonly demand: (ids: readonly string[]) => Promise<void>;
+  /** What the daemon does for token-endpoint.ts. */
+  readonly grants: Pick<TokenExchange, 'renew' | 'keep'>;
   /** A defect of our own, for the daemon's log. */
   readonly report: (error: unknown) => void;
 };
@@ -167,8 +171,11 @@ function isIntercepted({ sandbox, target, entry, services }: Exchange): boolean 
   const { host, port } = target;
   entry.draft.bypass = settings.bypassOf(host, port);
   if (entry.draft.bypass !== null) return false;
-  if (settings.certificateFor(host, port) !== null) return true;
-  return credentials.boundTo(sandbox.scope, host, port).length > 0;
+  return (
+    settings.certificateFor(host, port) !== null ||
+    credentials.boundTo(sandbox.scope, host, port).length > 0 ||
+    credentials.tokenEndpoints.has(sandbox.scope, host, port)
+  );
 }
 
 /** CONNECT, intercepted: TLS ends here, and the requests inside are served one by one. */
@@ -189,11 +196,29 @@ async function speak(exchange: Exchange, pipeline: Serve): Promise<void> {
 
 /** A request for one resource; inside a tunnel over TLS, and with the credential that is bound to it. */
 async function forward(permit: Permit, exchange: Exchange): Promise<void> {
+  const { sandbox, received, entry, services } = exchange;
+  refuseUnsendable(received, permit);
+  const { scope } = sandbox;
+  const { host, port, path } = permit.target;
+  const secure = received.client.inside !== null;
+  const asked = { host, port: secure ? port : null, path };
+  const endpoints = services.current.credentials.tokenEndpoints;
+  const binding = endpoints.at(scope, asked);
+  if (binding === null) return send(permit, exchange);
+  entry.draft.injected = binding.id;
+  const relay = (changed: Received): Promise<void> =>
+    send(permit, { ...exchange, received: changed }, binding);
+  const made = { binding, endpoints, scope, host, received, secure, relay };
+  await exchangeTokens({ ...made, ...services.grants });
+}
+
+/** @param grant  whose tokens it asks for: they stay out of it, but it is recorded under the grant. */
+async function send(permit: Permit, exchange: Exchange, grant?: ServiceBinding): Promise<void> {
   const { sandbox, received, entry, passage, services } = exchange;
   const { client, head } = received;
-  refuseUnsendable(received, permit);
   const { host, port } = permit.target;
-  const demanded = services.current.credentials.demandedBy(sandbox.scope, host, port);
+  const except = grant?.service;
+  const demanded = services.current.credentials.demandedBy(sandbox.scope, host, port, except);
   if (demanded.length > 0) await services.demand(demanded);
   const { settings, credentials } = services.current;
   const secure = client.inside !== null;
@@ -202,12 +227,13 @@ async function forward(permit: Permit, exchange: Exchange): Promise<void> {
     forwardedFor: settings.forwardedFor ? client.origin.remoteAddress : null,
     defaultPort: secure ? 443 : 80,
   });
-  const destination = { scope: sandbox.scope, host, port, secure };
+  const destination = { scope: sandbox.scope, host, port, secure, except };
   const made = outgoing(received, sent, permit.target.path, destination, credentials);
   const filled = made instanceof Promise ? await made : made;
   const login = secure ? await logIn(permit, { ...destination, ...filled }, exchange) : null;
   const { fields, path, injected } = login?.applied ?? filled;
-  entry.draft.injected = usedOf(injected, secure ? settings.certificateFor(host, port) : null);
+  const certificate = secure ? settings.certificateFor(host, port) : null;
+  entry.draft.injected = idsOf(grant?.id, ...injected, certificate);
   const { upstreams, tick } = services;
   const over = !secure ? 'tcp' : client.http2 ? 'tls-http2' : 'tls';
   const { via } = settings;
@@ -218,10 +244,9 @@ async function forward(permit: Permit, exchange: Exchange): Promise<void> {
   if (received.reply.status === 401) login?.forget();
 }
 
-/** Ids, for the record. */
-function usedOf(injected: readonly string[], certificate: string | null): string | null {
-  const used = certificate === null ? injected : [...injected, certificate];
-  return used.length > 0 ? used.join() : null;
+/** For the record. */
+function idsOf(...used: readonly (string | null | undefined)[]): string | null {
+  return used.filter((id) => id !== null && id !== undefined).join() || null;
 }
 
 type LoggedIn = Pick<Login, 'forget'> & { readonly applied: Credentialed };

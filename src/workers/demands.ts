@@ -3,23 +3,35 @@
 import type { Clock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
 import { SECRET_DEMAND_MS } from '../base/limits.ts';
+import type { SignedIn } from '../credentials/token-exchange.ts';
+
+/** What the daemon is asked for; it answers each number once. */
+export type Question =
+  | {
+      readonly type: 'demand';
+      readonly number: number;
+      readonly id: string;
+      readonly renew: boolean;
+    }
+  | { readonly type: 'keep'; readonly number: number; readonly signedIn: SignedIn };
 
 type Asked = {
-  readonly id: string;
+  /** Of those that wait for one answer together; null: it waits alone. */
+  readonly id: string | null;
   readonly done: () => void;
   readonly fail: (error: Error) => void;
 };
 
 export class Demands {
   readonly #clock: Clock;
-  readonly #post: (number: number, id: string) => void;
+  readonly #post: (question: Question) => void;
   readonly #asked = new Map<number, Asked>();
   readonly #pending = new Map<string, Promise<void>>();
   readonly #freshUntilMs = new Map<string, number>();
   #number = 0;
 
-  /** @param post  sends `demand` to the daemon */
-  constructor(clock: Clock, post: (number: number, id: string) => void) {
+  /** @param post  sends it to the daemon */
+  constructor(clock: Clock, post: (question: Question) => void) {
     this.#clock = clock;
     this.#post = post;
   }
@@ -29,14 +41,25 @@ export class Demands {
     await Promise.all(ids.map((id) => this.#ask(id)));
   }
 
+  /** Has another access token got, though the last one may serve. @throws as `ask` */
+  renew(id: string): Promise<void> {
+    return this.#put(null, (number) => ({ type: 'demand', number, id, renew: true }));
+  }
+
+  /** Has kept what a sandbox signed in for. @throws as `ask` */
+  keep(signedIn: SignedIn): Promise<void> {
+    return this.#put(null, (number) => ({ type: 'keep', number, signedIn }));
+  }
+
   /** The daemon's `demanded`. */
   answer(number: number, error: string | null): void {
     const asked = this.#asked.get(number);
     this.#asked.delete(number);
     if (asked === undefined) return;
-    this.#pending.delete(asked.id);
+    if (asked.id !== null) this.#pending.delete(asked.id);
     if (error === null) {
-      this.#freshUntilMs.set(asked.id, this.#clock.monotonicMs() + SECRET_DEMAND_MS);
+      const untilMs = this.#clock.monotonicMs() + SECRET_DEMAND_MS;
+      if (asked.id !== null) this.#freshUntilMs.set(asked.id, untilMs);
       asked.done();
     } else {
       asked.fail(new SallyportError('SALLYPORT_CREDENTIAL_UNAVAILABLE', error));
@@ -52,11 +75,16 @@ export class Demands {
     if ((this.#freshUntilMs.get(id) ?? 0) > this.#clock.monotonicMs()) return undefined;
     const pending = this.#pending.get(id);
     if (pending !== undefined) return pending;
+    const asked = this.#put(id, (number) => ({ type: 'demand', number, id, renew: false }));
+    this.#pending.set(id, asked);
+    return asked;
+  }
+
+  #put(id: string | null, question: (number: number) => Question): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const number = ++this.#number;
     this.#asked.set(number, { id, done: resolve, fail: reject });
-    this.#pending.set(id, promise);
-    this.#post(number, id);
+    this.#post(question(number));
     return promise;
   }
 }

@@ -4,6 +4,7 @@ import type { MessagePort } from 'node:worker_threads';
 import type { Binding } from '../credentials/binding.ts';
 import type { KeyPair } from '../credentials/client-certificate.ts';
 import type { AuthorityMaterial } from '../tls/authority.ts';
+import type { Question } from './demands.ts';
 import type { OutcomeBatch } from './outcomes.ts';
 
 /** Where a worker listens. A unix path cannot be shared between threads: one worker takes it. */
@@ -81,7 +82,7 @@ export type ToWorker =
       readonly sandboxes: readonly SandboxRecord[];
       readonly bindings: readonly Binding[];
     }
-  /** The answer to `demand`: the bindings that this worker has now hold a fresh value, or an error. */
+  /** The answer to `demand` and `keep`: the bindings that this worker has now hold a fresh value, or an error. */
   | { readonly type: 'demanded'; readonly number: number; readonly error: string | null }
   /** The answer to `certificate`: for this process's threads alone. */
   | { readonly type: 'certified'; readonly resource: string; readonly pair: KeyPair | null }
@@ -92,8 +93,8 @@ export type FromWorker =
   /** All listeners accept; `port` is the one in use when 0 was asked for. */
   | { readonly type: 'listening'; readonly port: number; readonly threadId: number }
   | { readonly type: 'configured'; readonly number: number; readonly error: string | null }
-  /** Refresh the value of this secret; answered by `demanded` with the same number. */
-  | { readonly type: 'demand'; readonly number: number; readonly id: string }
+  /** Have a secret ready, or keep one; answered by `demanded` with the same number. */
+  | Question
   /** A destination is dialled that this client certificate is for; answered by `certified`. */
   | { readonly type: 'certificate'; readonly resource: string }
   | { readonly type: 'outcomes'; readonly batch: OutcomeBatch }

@@ -8,6 +8,7 @@ import { SallyportError } from '../base/errors.ts';
 import { CONFIGURE_WAIT_MS_MAX, WORKER_RESTARTS_PER_MINUTE_MAX } from '../base/limits.ts';
 import type { Binding } from '../credentials/binding.ts';
 import type { KeyPair } from '../credentials/client-certificate.ts';
+import type { SignedIn } from '../credentials/token-exchange.ts';
 import type { Outcome } from '../proxy/exchange.ts';
 import { createInflight, Inflight, type Interrupted } from './inflight.ts';
 import type { FromWorker, SandboxRecord, ServeSettings, ServeTask, ToWorker } from './messages.ts';
@@ -36,7 +37,9 @@ export type PoolOptions = {
     facts: Readonly<Record<string, unknown>>,
   ) => void;
   /** A worker needs a fresh value of this secret; resolves when all workers have it. */
-  readonly onDemand: (id: string) => Promise<void>;
+  readonly onDemand: (id: string, renew: boolean) => Promise<void>;
+  /** Keeps what a sandbox signed in for; resolves when all workers have it. */
+  readonly onKeep: (signedIn: SignedIn) => Promise<void>;
   /** A client certificate with its key; null when there is none. */
   readonly keyPairOf: (resource: string) => KeyPair | null;
   /** A worker has died; `interrupted` is what it was doing, one outcome each. */
@@ -263,15 +266,18 @@ export class WorkerPool {
     } else if (message.type === 'certificate') {
       this.#certify(seat, message.resource);
     } else if (message.type === 'demand') {
-      void this.#demand(seat, message.number, message.id);
+      const { number, id, renew } = message;
+      void this.#answer(seat, number, this.#options.onDemand(id, renew));
+    } else if (message.type === 'keep') {
+      void this.#answer(seat, message.number, this.#options.onKeep(message.signedIn));
     } else {
       this.#configured(seat.worker, message.number, message.error);
     }
   }
 
-  async #demand(seat: Seat, number: number, id: string): Promise<void> {
+  async #answer(seat: Seat, number: number, done: Promise<void>): Promise<void> {
     const { port } = seat; // Of the task that asked; its successor did not.
-    const error = await this.#options.onDemand(id).then(
+    const error = await done.then(
       () => null,
       (cause: unknown) => (cause instanceof Error ? cause.message : String(cause)),
     );

@@ -62,9 +62,7 @@ class Worker {
   #contexts: ServerContexts;
   #settings: ServeSettings;
   readonly #pipeline: Serve;
-  readonly #demands = new Demands(systemClock, (number, id) =>
-    this.#post({ type: 'demand', number, id }),
-  );
+  readonly #demands = new Demands(systemClock, (question) => this.#post(question));
   readonly #ended = Promise.withResolvers<void>();
   #draining = false;
 
@@ -99,6 +97,10 @@ class Worker {
       tick: this.#tick,
       hold: (connection) => this.#hold(connection),
       demand: (ids) => this.#demands.ask(ids),
+      grants: {
+        renew: (id) => this.#demands.renew(id),
+        keep: (signedIn) => this.#demands.keep(signedIn),
+      },
       report: (error) => this.#log('error', 'a defect ended an exchange', { error: String(error) }),
     });
   }

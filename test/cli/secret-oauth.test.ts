@@ -43,6 +43,20 @@ t.test('piped in: a line each', async (t) => {
   t.match(await say(world, ['secret', 'rm', '-f', 'crm']), { out: /removed: service "crm"/ });
 });
 
+t.test('sandboxes that sign in: nothing is asked for', async (t) => {
+  const { world, endpoint } = await oauthWorld(t);
+  const words = ['--token-url', endpoint.url, '--host', 'a.example', '--sign-in-inside'];
+  t.match(await say(world, ['secret', 'set-oauth', 'crm', ...words]), {
+    code: 0,
+    out: /Secret stored: oauth "crm" to a\.example/,
+  });
+  t.match(await say(world, ['secret', 'ls']), { out: /crm +\(oauth, each sandbox signs in\)/ });
+  const both = await say(world, ['secret', 'set-oauth', 'x', ...words, '--client-id', 'app']);
+  t.match(both, { code: 1, err: /bring their own client/ });
+  const none = ['secret', 'set-oauth', 'x', ...words.slice(0, 4)];
+  t.match(await say(world, none, null, { piped: 'r' }), { code: 1, err: /client id/ });
+});
+
 t.test('typed unseen', async (t) => {
   const { set } = await oauthWorld(t);
   const typed = await set(['crm', '--host', 'a.example'], 'refresh-0\r');

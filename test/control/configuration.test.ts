@@ -49,6 +49,7 @@ t.test('client certificates: a token endpoint gets them, workers are told no key
         url: `https://localhost:${port}/token`,
         authorization: null,
         form: new URLSearchParams({ grant_type: 'client_credentials' }),
+        format: 'form',
       },
       {
         context: await configuration.trusted(host, port),

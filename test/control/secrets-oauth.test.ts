@@ -92,7 +92,13 @@ t.test('the workers get access tokens; the grant stays, and is sealed', async (t
       scrub: 'off',
       targets: ['api.crm.example', '*.b.example:8443'],
       source: 'oauth',
-      oauth: { token_url: endpoint.url, client_id: 'app', scope: 'read', state: 'ok' },
+      oauth: {
+        token_url: endpoint.url,
+        client_id: 'app',
+        scope: 'read',
+        sign_in_inside: false,
+        state: 'ok',
+      },
     },
   ]);
   t.notMatch(JSON.stringify([pushed, secrets.list({})]), /refresh-\d/);
@@ -287,4 +293,117 @@ t.test('with another key a grant is not readable, and requests fail', async (t) 
   ]);
   await again.secrets.demand(held.secret.id);
   t.match(again.secrets.bindings(), [{ value: '', onDemand: true }]);
+});
+
+const SIGNED_IN = {
+  request: {
+    refreshToken: null,
+    clientId: 'inner',
+    clientSecret: null,
+    clientAuth: 'post',
+    format: 'json',
+  },
+  tokens: { accessToken: 'access-in', refreshToken: 'refresh-0', lifeMs: 3_600_000 },
+} as const;
+
+async function signInWorld(t: Test) {
+  const world = await setup(t);
+  const { name, tokenUrl, hosts } = world.wanted;
+  const { held } = await world.secrets.setOAuth({ name, tokenUrl, hosts, signInInside: true });
+  return { ...world, id: held.secret.id, signedIn: { ...SIGNED_IN, id: held.secret.id, scope: 7 } };
+}
+
+t.test('a sandbox signs in: the grant is its own, and outlives the daemon', async (t) => {
+  const { secrets, endpoint, pushed, signedIn, state, ...world } = await signInWorld(t);
+  const { store, close, begin, id } = world;
+  const key = store.secrets.all()[0]?.placeholderKey;
+  const endpointOf = (signedOut: boolean) => ({
+    host: 'localhost',
+    port: endpoint.port,
+    path: '/token',
+    signInInside: true,
+    signedOut,
+    templates: { access: 'proxy-managed-oat-{rand}' },
+    placeholderKey: key, // So that its sentinels stay what they are.
+  });
+  t.match(pushed.at(-1), [{ scope: 0, value: '', tokenEndpoint: endpointOf(true) }]);
+  t.match(secrets.list({}).secrets, [{ secret: '(oauth, each sandbox signs in)' }]);
+  await secrets.keepSignedIn(signedIn);
+  t.match(pushed.at(-1), [
+    { scope: 0, id, value: '' },
+    { scope: 7, value: 'access-in', tokenEndpoint: endpointOf(false) },
+  ]);
+  const own = pushed.at(-1)?.[1]?.id ?? '';
+  t.not(own, id);
+  t.match(secrets.list({}).secrets[1], {
+    scope: 'box',
+    secret: '(oauth configured)',
+    targets: ['api.crm.example', '*.b.example:8443'],
+    oauth: { client_id: 'inner', state: 'ok', sign_in_inside: true },
+  });
+  await secrets.demand(own);
+  t.strictSame(endpoint.asked, [], 'it came with one');
+  await close();
+  const again = await begin();
+  t.teardown(again.close);
+  t.match(again.secrets.bindings(), [{ value: '' }, { value: 'access-in' }]);
+  again.secrets.start();
+  state.aheadMs = 3_600_000;
+  await again.secrets.demand(own);
+  t.equal(endpoint.asked.at(-1)?.headers['content-type'], 'application/json');
+  t.match(again.secrets.bindings()[1], { value: /^access-\d$/ });
+
+  const tokens = { accessToken: 'second', refreshToken: null, lifeMs: 10_000 };
+  await again.secrets.keepSignedIn({ ...signedIn, id: own, tokens });
+  t.match(again.secrets.bindings(), [{ id }, { id: own, value: 'second' }]);
+  state.aheadMs += 10_000;
+  await t.rejects(again.secrets.demand(own), { ...UNAVAILABLE, message: /sign in at it/ });
+  t.match(again.secrets.list({}).secrets[1], { oauth: { state: 'refused' } });
+  t.match(pushed.at(-1)?.[1], { value: '', tokenEndpoint: endpointOf(true) }, 'so that it can');
+  await again.secrets.keepSignedIn({ ...signedIn, id: own });
+  t.match(pushed.at(-1)?.[1], { value: 'access-in', tokenEndpoint: endpointOf(false) });
+});
+
+t.test('a token that nobody says the end of', async (t) => {
+  const { secrets, signedIn, state, endpoint } = await signInWorld(t);
+  const tokens = { accessToken: 'lasting', refreshToken: null, lifeMs: null };
+  await secrets.keepSignedIn({ ...signedIn, tokens });
+  const [, own] = secrets.bindings();
+  state.aheadMs = 365 * 86_400_000;
+  await secrets.demand(own?.id ?? '');
+  await secrets.demand(own?.id ?? '', true);
+  t.match(secrets.bindings()[1], { value: 'lasting' });
+  t.strictSame(endpoint.asked, []);
+});
+
+t.test('another token on request, but not one after the other', async (t) => {
+  const { secrets, signedIn, state, endpoint } = await signInWorld(t);
+  await secrets.keepSignedIn(signedIn);
+  const own = secrets.bindings()[1]?.id ?? '';
+  await secrets.demand(own, true);
+  t.equal(endpoint.asked.length, 0, 'it is quite new');
+  state.aheadMs = 60_000;
+  await secrets.demand(own, true);
+  await secrets.demand(own, true);
+  t.equal(endpoint.asked.length, 1);
+});
+
+t.test('where it may not sign in, nothing is kept', async (t) => {
+  const { secrets, signedIn, wanted, store, id } = await signInWorld(t);
+  const operators = await secrets.setOAuth({ ...wanted, name: 'ours', sandbox: 'box' });
+  for (const changed of [{ id: operators.held.secret.id }, { id: 'unknown' }, { scope: 8 }]) {
+    await t.rejects(secrets.keepSignedIn({ ...signedIn, ...changed }), UNAVAILABLE);
+  }
+  t.equal(store.secrets.all().length, 2);
+  await secrets.keepSignedIn({
+    ...signedIn,
+    request: { ...SIGNED_IN.request, clientId: '\u001b[31mred' },
+  });
+  t.match(secrets.list({ sandbox: 'box' }).secrets, [{ oauth: { client_id: '' } }, {}]);
+  await secrets.dropScope(7);
+  t.match(secrets.bindings(), [{ id }]);
+  await t.rejects(secrets.setOAuth({ ...wanted, name: 'both', signInInside: true }), {
+    ...INVALID,
+    message: /bring their own client, tokens and scope/,
+  });
 });

@@ -4,6 +4,7 @@ import { openSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import t from 'tap';
+import { STORE_MIGRATIONS } from '../../src/control/migrations.ts';
 import { type PolicySettings, Store, type StoredRule } from '../../src/control/store.ts';
 import { parseHttpMatch } from '../../src/policy/http.ts';
 import { SEMANTICS } from '../../src/policy/precedence.ts';
@@ -127,6 +128,32 @@ t.test('a file that is no database, is damaged, or is of a later version is refu
   later.close();
   t.throws(() => Store.open(join(folder, 'later.db')), { ...code, message: /999/ });
 });
+
+t.test(
+  'a grant of an earlier version gets a key for its sentinels, and what its client lacks',
+  async (t) => {
+    const path = join(temporaryFolder(t), 'policy.db');
+    const earlier = new DatabaseSync(path);
+    for (const script of STORE_MIGRATIONS.slice(0, 6)) earlier.exec(script);
+    const client = { tokenUrl: 'https://a.example/token', clientId: 'app', clientAuth: 'basic' };
+    const insert = earlier.prepare(`INSERT INTO secrets VALUES
+    (?, 'service', 0, ?, '', NULL, NULL, '', NULL, 0, NULL, NULL, NULL, NULL, x'00', 0, 'off', ?)`);
+    insert.run('1', 'crm', JSON.stringify({ ...client, scope: null }));
+    insert.run('2', 'erp', JSON.stringify({ ...client, scope: 'a b' }));
+    insert.run('3', 'github', null);
+    earlier.exec('PRAGMA user_version = 6');
+    earlier.close();
+    const store = Store.open(path);
+    t.teardown(() => store.close());
+    const [crm, erp, github] = store.secrets.all();
+    t.match(crm?.placeholderKey, /^[0-9a-f]{64}$/);
+    t.not(crm?.placeholderKey, erp?.placeholderKey);
+    const more = { grant: 'client_credentials', format: 'form', signInInside: false };
+    t.strictSame(crm?.oauth, { ...client, scope: null, ...more });
+    t.match(erp, { oauth: { scope: 'a b' } });
+    t.match(github, { oauth: null, placeholderKey: null });
+  },
+);
 
 t.test('a rule that cannot be read is not passed over', async (t) => {
   const path = join(temporaryFolder(t), 'policy.db');

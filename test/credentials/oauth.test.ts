@@ -28,7 +28,16 @@ function sourceOf({ url }: TokenEndpoint, { client, secrets }: Given = {}) {
   const stop = new AbortController();
   const kept: OAuthSecrets[] = [];
   const source = new OAuthSource({
-    client: { tokenUrl: url, clientId: 'the client', clientAuth: 'basic', scope: null, ...client },
+    client: {
+      tokenUrl: url,
+      clientId: 'the client',
+      clientAuth: 'basic',
+      scope: null,
+      grant: 'refresh_token',
+      format: 'form',
+      signInInside: false,
+      ...client,
+    },
     secrets: { refreshToken: 'refresh-0', clientSecret: null, ...secrets },
     clock,
     contextTowards: async () => context,
@@ -106,7 +115,10 @@ t.test('how the client says who it is', async (t) => {
       },
     ],
     [
-      { secrets: { clientSecret: 'x', refreshToken: null } },
+      {
+        secrets: { clientSecret: 'x', refreshToken: null },
+        client: { grant: 'client_credentials' },
+      },
       `Basic ${Buffer.from('the+client:x').toString('base64')}`,
       { grant_type: 'client_credentials' },
     ],

@@ -15,7 +15,7 @@ const form = new URLSearchParams({ grant_type: 'refresh_token', refresh_token: '
 
 const ask = (url: string, options: Partial<AskOptions> = {}) =>
   askForToken(
-    { url, authorization: 'Basic TEVBS0VE', form },
+    { url, authorization: 'Basic TEVBS0VE', form, format: 'form' },
     { context, signal: new AbortController().signal, ...options },
   );
 

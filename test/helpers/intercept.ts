@@ -7,6 +7,7 @@ import type { Test } from 'tap';
 import type { Binding } from '../../src/credentials/binding.ts';
 import type { ClientCertificate } from '../../src/credentials/client-certificate.ts';
 import type { ProxySettings } from '../../src/proxy/exchange.ts';
+import type { Services as ProxyServices } from '../../src/proxy/pipeline.ts';
 import { localhostCertificate } from './certificates.ts';
 import { startProxy, type TestProxy } from './proxy.ts';
 import { connectTo, type Wire, wire, within } from './wire.ts';
@@ -54,13 +55,14 @@ type Options = {
   /** In place of an allow for all ports that are given. */
   readonly rules?: NonNullable<Parameters<typeof startProxy>[0]>['rules'];
   readonly clientCertificates?: readonly ClientCertificate[];
+  readonly grants?: ProxyServices['grants'];
 };
 
 /** Allows all ports of localhost that are given, and has a credential for them. */
 export async function interceptor(
   t: Test,
   ports: readonly number[],
-  { settings, bindings = [BINDING], allowed, rules, clientCertificates = [] }: Options = {},
+  { settings, bindings = [BINDING], allowed, rules, clientCertificates = [], grants }: Options = {},
 ): Promise<TestProxy> {
   const proxy = await startProxy({
     rules: rules ?? [['allow', allowed ?? ports.map((port) => `localhost:${port}`).join(',')]],
@@ -69,6 +71,7 @@ export async function interceptor(
     trusted: [certificate.authority],
     clientCertificates,
     ...(settings && { settings }),
+    ...(grants && { grants }),
   });
   t.teardown(() => proxy.close());
   return proxy;

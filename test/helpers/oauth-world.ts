@@ -23,12 +23,17 @@ export type OAuthWorld = {
   readonly api: number;
   /** Field lines and path of each request that the API was sent. */
   readonly seen: { readonly path: string; readonly headers: IncomingMessage['headers'] }[];
-  /** One request of the sandbox's, through the proxy, over TLS inside CONNECT. */
+  /**
+   * One request of the sandbox's, through the proxy, over TLS inside CONNECT.
+   *
+   * @param proxyUrl  of another sandbox.
+   */
   ask(
     port: number,
     path: string,
     headers?: OutgoingHttpHeaders,
     content?: string,
+    proxyUrl?: string,
   ): Promise<Answered>;
 };
 
@@ -59,8 +64,8 @@ export async function oauthWorld(t: Test): Promise<OAuthWorld> {
     endpoint,
     api,
     seen,
-    ask: async (port, path, headers = {}, content) => {
-      const socket = await secureThrough(proxy, port, ca);
+    ask: async (port, path, headers = {}, content, proxyUrl) => {
+      const socket = await secureThrough(proxy, port, ca, proxyUrl);
       const method = content === undefined ? 'GET' : 'POST';
       const createConnection = (): TLSSocket => socket;
       const asked = request({ createConnection, host: 'localhost', port, path, method, headers });
@@ -74,9 +79,17 @@ export async function oauthWorld(t: Test): Promise<OAuthWorld> {
   };
 }
 
-async function secureThrough(proxy: number, port: number, ca: string): Promise<TLSSocket> {
+async function secureThrough(
+  proxy: number,
+  port: number,
+  ca: string,
+  proxyUrl?: string,
+): Promise<TLSSocket> {
   const client = await wire(proxy);
-  client.send(connectTo(`localhost:${port}`));
+  const { username, password } = new URL(proxyUrl ?? 'http://127.0.0.1');
+  const login = Buffer.from(`${username}:${password}`).toString('base64');
+  const fields = proxyUrl === undefined ? '' : `Proxy-Authorization: Basic ${login}\r\n`;
+  client.send(connectTo(`localhost:${port}`, fields));
   await client.until('HTTP/1.1 200 Connection established\r\n\r\n');
   client.socket.removeAllListeners('data');
   const secure = connectTls({ socket: client.socket, servername: 'localhost', ca });

@@ -19,7 +19,7 @@ import type { Decision, Rule } from '../../src/policy/rule.ts';
 import { Connection } from '../../src/proxy/accept.ts';
 import type { Outcome, ProxySettings } from '../../src/proxy/exchange.ts';
 import { Registry } from '../../src/proxy/identify.ts';
-import { createPipeline } from '../../src/proxy/pipeline.ts';
+import { createPipeline, type Services as ProxyServices } from '../../src/proxy/pipeline.ts';
 import { Recorder } from '../../src/proxy/record.ts';
 import { type Ask, askerOf, Resolver } from '../../src/proxy/resolve.ts';
 import { Trust } from '../../src/proxy/secure.ts';
@@ -48,6 +48,8 @@ type Options = {
   readonly bindings?: readonly Binding[];
   /** TLS in the name of a host, for what is intercepted. */
   readonly contextFor?: (host: string) => SecureContext;
+  /** What the daemon would do for token endpoints. */
+  readonly grants?: ProxyServices['grants'];
   /** PEM of authorities that origins may have beside the system's. */
   readonly trusted?: readonly string[];
   readonly clientCertificates?: readonly ClientCertificate[];
@@ -119,6 +121,7 @@ export async function startProxy(options: Options = {}): Promise<TestProxy> {
     },
     hold: () => {},
     demand: async () => {},
+    grants: options.grants ?? { renew: async () => {}, keep: async () => {} },
     vetted: new WeakMap(),
     recorder,
     upstreams,

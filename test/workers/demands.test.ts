@@ -1,13 +1,31 @@
 // Asking for secrets that are fetched when they are needed.
 import t from 'tap';
 import { SECRET_DEMAND_MS } from '../../src/base/limits.ts';
+import type { SignedIn } from '../../src/credentials/token-exchange.ts';
 import { Demands } from '../../src/workers/demands.ts';
+
+const SIGNED_IN: SignedIn = {
+  id: 'a',
+  scope: 1,
+  request: {
+    refreshToken: null,
+    clientId: 'app',
+    clientSecret: null,
+    clientAuth: 'post',
+    format: 'form',
+  },
+  tokens: { accessToken: 'access', refreshToken: null, lifeMs: null },
+};
 
 t.test('once at a time, and not while the answer is young', async (t) => {
   let nowMs = 0;
-  const posted: [number, string][] = [];
+  const posted: (string | number)[][] = [];
   const clock = { wallMs: () => 0, monotonicMs: () => nowMs };
-  const demands = new Demands(clock, (number, id) => posted.push([number, id]));
+  const demands = new Demands(clock, (question) => {
+    const { number, type } = question;
+    const what = type === 'demand' ? question.id + (question.renew ? ' anew' : '') : type;
+    posted.push([number, what]);
+  });
   const both = Promise.all([demands.ask(['a', 'b']), demands.ask(['a'])]);
   t.same(posted, [
     [1, 'a'],
@@ -36,4 +54,14 @@ t.test('once at a time, and not while the answer is young', async (t) => {
   t.same(posted.at(-1), [5, 'a'], 'its value is gone');
   demands.answer(5, null);
   await fifth;
+
+  const [renewed, kept] = [demands.renew('a'), demands.keep(SIGNED_IN)];
+  t.same(posted.slice(-2), [
+    [6, 'a anew'],
+    [7, 'keep'],
+  ]);
+  demands.answer(6, null);
+  demands.answer(7, 'nobody may sign in there');
+  await renewed;
+  await t.rejects(kept, { message: 'nobody may sign in there' });
 });

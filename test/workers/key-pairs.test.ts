@@ -77,6 +77,7 @@ t.test('a worker has no key before it dials there', async (t) => {
     clock: systemClock,
     onOutcomes: async () => {},
     onDemand: async () => {},
+    onKeep: async () => {},
     keyPairOf: (resource) => {
       asked.push(resource);
       return resource === given[0] ? { chain, key } : null;

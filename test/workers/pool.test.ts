@@ -73,6 +73,7 @@ async function world(
     },
     onDemand: async () => {},
     keyPairOf: () => null,
+    onKeep: async () => {},
     onLog: () => {},
     onLost: async (worker, interrupted) => {
       outcomes.push(...interrupted);

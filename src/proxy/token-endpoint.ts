@@ -1,0 +1,208 @@
+// Requests to a declared token endpoint: the tokens in its answers are kept by the daemon, and the
+// sandbox gets sentinels; what it asks for with a sentinel is answered here, since the daemon is who
+// renews. Question and answer are held whole, and bounded; what cannot be read is not passed on.
+import { OAUTH_ANSWER_BYTES_MAX, OAUTH_SIGNED_IN_MS } from '../base/limits.ts';
+import { misused } from '../credentials/placeholder.ts';
+import { removeFields } from '../credentials/request-parts.ts';
+import { type TokenEndpoints, tokenSentinels } from '../credentials/token-endpoints.ts';
+import {
+  readTokenRequest,
+  refused,
+  type SignedIn,
+  type TokenRequest,
+  withoutTokens,
+} from '../credentials/token-exchange.ts';
+import type { Answer, Received } from './exchange.ts';
+import { fieldLines } from './fields.ts';
+
+export type TokenExchange = {
+  /** Whose token endpoint it is. */
+  readonly binding: NonNullable<ReturnType<TokenEndpoints['at']>>;
+  readonly endpoints: TokenEndpoints;
+  /** Number of the sandbox. */
+  readonly scope: number;
+  /** Normal form. */
+  readonly host: string;
+  readonly received: Received;
+  /** Whether it came over TLS. */
+  readonly secure: boolean;
+  /** Relays a request, the answer going to its `reply`. */
+  readonly relay: (received: Received) => Promise<void>;
+  /** Has another access token got. @throws SALLYPORT_CREDENTIAL_UNAVAILABLE */
+  readonly renew: (id: string) => Promise<void>;
+  /** Has tokens kept. @throws SALLYPORT_CREDENTIAL_UNAVAILABLE */
+  readonly keep: (signedIn: SignedIn) => Promise<void>;
+};
+
+const JSON_FIELDS = ['Content-Type', 'application/json', 'Cache-Control', 'no-store'];
+/** Fields that would make an answer unreadable here, or part of one. */
+const ENCODINGS = new Set(['accept-encoding', 'range', 'expect']);
+
+/**
+ * @throws SALLYPORT_TOKEN_EXCHANGE_REFUSED, SALLYPORT_CREDENTIAL_UNAVAILABLE, SALLYPORT_CREDENTIAL_MISUSED
+ *   for a sentinel of another sandbox or endpoint, and what `relay` throws
+ */
+export async function exchangeTokens(exchange: TokenExchange): Promise<void> {
+  const { binding, endpoints, scope, host, received, secure } = exchange;
+  const { head } = received;
+  if (!secure) throw refused('a token endpoint is asked over TLS alone');
+  if (head.upgrade !== null) throw refused('a token endpoint has nothing to upgrade to');
+  const content = await contentOf(received);
+  const text = content?.toString() ?? '';
+  const asked = readTokenRequest(
+    fieldOf(head.fields, 'content-type'),
+    fieldOf(head.fields, 'authorization'),
+    text,
+  );
+  const { refreshToken } = asked;
+  // As it is spelled and as it is meant.
+  if (endpoints.isMisused(binding, scope, `${text} ${refreshToken}`)) throw misused(host);
+  const { refresh } = tokenSentinels(binding.tokenEndpoint, scope);
+  if (refreshToken !== null && [refresh, ...binding.sentinels].includes(refreshToken)) {
+    await answerHere(exchange);
+    return;
+  }
+  const fields = removeFields(head.fields, ENCODINGS);
+  const plain = { ...received, content, head: { ...head, fields, expectContinue: false } };
+  if (binding.tokenEndpoint.signInInside) await signIn(exchange, plain, asked);
+  else await exchange.relay(plain); // A login that is the sandbox's own business.
+}
+
+/** The sandbox renews what it does not have: the daemon does, if it is time to. */
+async function answerHere({ binding, scope, received, renew }: TokenExchange): Promise<void> {
+  if (binding.tokenEndpoint.signedOut) {
+    say(received.reply, 400, '', { error: 'invalid_grant' }); // Nobody signed in; it will ask to.
+    return;
+  }
+  await renew(binding.id);
+  const { access, refresh } = tokenSentinels(binding.tokenEndpoint, scope);
+  say(received.reply, 200, '', {
+    access_token: access,
+    refresh_token: refresh,
+    token_type: 'Bearer',
+    expires_in: OAUTH_SIGNED_IN_MS / 1_000,
+  });
+}
+
+async function signIn(
+  { binding, scope, relay, keep }: TokenExchange,
+  received: Received,
+  request: TokenRequest,
+): Promise<void> {
+  const held = new HeldAnswer(received);
+  try {
+    await relay({ ...received, reply: held });
+  } catch (error) {
+    if (held.isTooLarge) throw refused(`the answer has more than ${OAUTH_ANSWER_BYTES_MAX} bytes`);
+    throw error;
+  }
+  const { status, reason, content } = held;
+  if (content.length === 0) {
+    begin(received.reply, status, reason, [], 0);
+    received.reply.end('');
+    return;
+  }
+  const sentinels = tokenSentinels(binding.tokenEndpoint, scope);
+  const { text, tokens } = withoutTokens(content.toString(), sentinels);
+  // Not before they are kept: the sandbox has nothing else to sign in with again.
+  if (tokens !== null && status < 300) await keep({ id: binding.id, scope, request, tokens });
+  write(received.reply, status, reason, text);
+}
+
+function say(reply: Answer, status: number, reason: string, body: object): void {
+  write(reply, status, reason, JSON.stringify(body));
+}
+
+/** None of the endpoint's own fields go along: any of them may hold a token. */
+function write(reply: Answer, status: number, reason: string, text: string): void {
+  const content = Buffer.from(text);
+  begin(reply, status, reason, JSON_FIELDS, content.length);
+  reply.data(content);
+  reply.end('');
+}
+
+function begin(
+  reply: Answer,
+  status: number,
+  reason: string,
+  fields: readonly string[],
+  length: number,
+): void {
+  reply.start(status, reason, fieldLines(fields), length);
+}
+
+/** @throws SALLYPORT_TOKEN_EXCHANGE_REFUSED for more than may be held */
+async function contentOf({ content, client, head, reply }: Received): Promise<Buffer | null> {
+  if (content === null) return null;
+  if (head.expectContinue && !client.contentDone) reply.interim(100, '');
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  const source: AsyncIterable<Buffer> | Buffer[] = Buffer.isBuffer(content) ? [content] : content;
+  for await (const piece of source) {
+    pieces.push(piece);
+    bytes += piece.length;
+    if (bytes > OAUTH_ANSWER_BYTES_MAX) {
+      throw refused(`the request has more than ${OAUTH_ANSWER_BYTES_MAX} bytes`);
+    }
+  }
+  return Buffer.concat(pieces);
+}
+
+function fieldOf(fields: readonly string[], name: string): string {
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    if (fields[i]?.toLowerCase() === name) return fields[i + 1] ?? '';
+  }
+  return '';
+}
+
+/** An answer that is held back until it is whole. */
+class HeldAnswer implements Answer {
+  status = 0;
+  reason = '';
+  bytes = 0;
+  closes = false;
+  isTooLarge = false;
+  readonly #received: Received;
+  readonly #pieces: Buffer[] = [];
+
+  constructor(received: Received) {
+    this.#received = received;
+  }
+
+  get started(): boolean {
+    return this.status !== 0;
+  }
+
+  get content(): Buffer {
+    return Buffer.concat(this.#pieces);
+  }
+
+  interim(): void {
+    // Its fields could hold a token, too, and nobody waits for it.
+  }
+
+  start(status: number, reason: string): void {
+    this.status = status;
+    this.reason = reason;
+  }
+
+  data(chunk: Buffer): boolean {
+    this.bytes += chunk.length;
+    this.isTooLarge = this.bytes > OAUTH_ANSWER_BYTES_MAX;
+    if (!this.isTooLarge) this.#pieces.push(Buffer.from(chunk));
+    else this.#received.client.onGone?.(); // Ends it upstream.
+    return true;
+  }
+
+  end(): boolean {
+    return true; // JSON that is not whole cannot be read.
+  }
+
+  cut(): void {
+    this.#pieces.length = 0;
+  }
+
+  switchProtocols(): void {
+    throw refused('a token endpoint has nothing to upgrade to');
+  }
+}
