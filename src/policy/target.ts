@@ -23,11 +23,10 @@ export function parseTarget(text: string): CheckTarget {
   // URL parsers take a backslash for a slash, or not; then `http://a\\@b` has two hosts.
   if (text.includes('\\')) throw badTarget(text, 'a backslash has no place in it');
   const bare = parseAddress(authority);
-  if (bare !== null) return { host: bare, port: 443, path: null };
-  const { host, port } = splitPort(authority);
+  const { host, port } = bare === null ? splitPort(authority) : { host: bare, port: 0 };
   if (typeof port === 'string') throw badTarget(text, port);
   return {
-    host: parseHost(host),
+    host: bare ?? parseHost(host),
     port: port === 0 ? defaultPort(text, url?.[1]) : port,
     path: pathOf(text, url?.[3] ?? ''),
   };

@@ -20,6 +20,8 @@ t.test('what people write', async (t) => {
     ['https://example.com?x', 'example.com', 443],
     ['HTTP://example.com:8080/', 'example.com', 8080],
     ['http://[::1]/x', '::1', 80],
+    ['http://10.1.2.3/x', '10.1.2.3', 80],
+    ['https://10.1.2.3', '10.1.2.3', 443],
     ['ws://example.com', 'example.com', 80],
     ['wss://example.com', 'example.com', 443],
     ['ssh://git@example.com:22/x', 'example.com', 22],
@@ -36,6 +38,7 @@ t.test('the path of a URL, as a client would send it', async (t) => {
     ['https://example.com/', '/'],
     ['https://example.com/a%2Fb?c=/../d#e', '/a%2Fb?c=/../d'],
     ['https://example.com?x', '/?x'],
+    ['https://10.1.2.3/x', '/x'],
   ];
   for (const [text, path] of read) t.equal(parseTarget(text).path, path, text);
   t.throws(() => parseTarget('https://example.com/ä'), { message: /percent-encoding/ });
