@@ -169,6 +169,10 @@ export const CODES = {
     status: 500,
     hint: 'What is sealed needs its key: see `sallyport daemon status`, and give back the key file or open the keychain.',
   },
+  SALLYPORT_GOVERNANCE_FAILED: {
+    status: 502,
+    hint: 'What the organization said last stays in force until its grace ends; `sallyport policy ls` shows how long ago that was.',
+  },
   SALLYPORT_STORE_CORRUPT: {
     status: 500,
     hint: 'Restore the state directory from a backup, or start over with `sallyport policy reset --force`.',

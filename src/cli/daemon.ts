@@ -16,6 +16,7 @@ import { KEY_PLACES, type KeyPlace } from '../credentials/key-store.ts';
 import { PRESET_NAMES } from '../policy/presets.ts';
 import { parseResources } from '../policy/resource.ts';
 import { type Context, isRunning, printJson, startDetached, withDaemon } from './context.ts';
+import { type GovernanceFlags, governanceOf, withGovernanceOptions } from './governance-options.ts';
 import {
   rememberedStart,
   rememberStart,
@@ -27,7 +28,7 @@ import { duration, workerCount } from './values.ts';
 /** How long a command waits for a daemon to drain and end. */
 export const STOP_WAIT_MS = DRAIN_TIMEOUT_MS + 10_000;
 
-type StartOptions = {
+type StartOptions = GovernanceFlags & {
   readonly detach?: boolean;
   readonly logToFile?: boolean;
   readonly policy?: string;
@@ -89,7 +90,7 @@ Examples:
 }
 
 function withStartOptions(command: Command): Command {
-  return command
+  return withGovernanceOptions(command)
     .option('-d, --detach', 'in the background; returns when the port accepts')
     .addOption(new Option('--log-to-file').hideHelp())
     .addOption(
@@ -169,10 +170,20 @@ function givenOptions(command: Command): StartOption[] {
   });
 }
 
-const FILE_OPTIONS: ReadonlySet<string> = new Set(['apiTokenFile', 'upstreamCa']);
+const FILE_OPTIONS: ReadonlySet<string> = new Set([
+  'apiTokenFile',
+  'governanceKey',
+  'governanceTokenFile',
+  'upstreamCa',
+]);
+const DURATIONS: ReadonlySet<string> = new Set([
+  'drainTimeout',
+  'governanceGrace',
+  'governanceInterval',
+]);
 
 function forwardedValue(key: string, value: unknown): string {
-  if (key === 'drainTimeout') return `${value}ms`;
+  if (DURATIONS.has(key)) return `${value}ms`;
   // It has another folder.
   if (key === 'clientCert') {
     const { host, files } = splitClientCertificate(String(value));
@@ -236,6 +247,7 @@ function daemonOptions(context: Context, options: StartOptions): DaemonOptions {
     warnings,
     bypass,
     api: apiOf(apiListen, apiTokenFile),
+    governance: governanceOf(options),
   };
 }
 

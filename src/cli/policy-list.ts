@@ -33,6 +33,7 @@ type ListOptions = {
 export function addListCommands(policy: Command, context: Context): void {
   addList(policy, context);
   addInspect(policy, context);
+  addRefresh(policy, context);
   addCheck(policy, context);
 }
 
@@ -91,6 +92,23 @@ function addInspect(policy: Command, context: Context): void {
         const found = await client.get<Inspected>('/policy/inspect', { selector });
         if (json) printJson(context, found);
         else context.out(inspectedText(found));
+      }),
+    );
+}
+
+function addRefresh(policy: Command, context: Context): void {
+  policy
+    .command('refresh')
+    .description('ask the organization that governs for its policies now')
+    .option('--json', 'print JSON')
+    .action(({ json }: { json?: boolean }) =>
+      withDaemon(context, async (client) => {
+        const governance = await client.post<GovernanceFacts>('/policy/refresh');
+        if (json) return printJson(context, governance);
+        const told = governance.active
+          ? `Policy of ${governance.organization} refreshed`
+          : 'No organization governs this daemon';
+        context.out(`${told}\n`);
       }),
     );
 }

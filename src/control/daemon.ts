@@ -120,6 +120,7 @@ function withDefaults(options: DaemonOptions): InstanceOptions {
     upstreamAuthorities: options.upstreamAuthorities ?? [],
     clientCertificates: options.clientCertificates ?? [],
     api: options.api,
+    governance: options.governance,
     version: options.version,
   };
 }

@@ -12,7 +12,9 @@ import type { Outcome } from '../proxy/exchange.ts';
 import { WorkerPool } from '../workers/pool.ts';
 import { Configuration, type ProxyOptions } from './configuration.ts';
 import type { Followers } from './follow.ts';
+import { type GovernanceOptions, startGovernance } from './governance.ts';
 import { governanceFacts } from './governance-status.ts';
+import type { GovernanceSync } from './governance-sync.ts';
 import { type Managed, manage } from './managed.ts';
 import type { PolicyService } from './policy.ts';
 import { sandboxVariables } from './sandbox-variables.ts';
@@ -27,6 +29,8 @@ export type InstanceOptions = ProxyOptions & {
   readonly preset?: string | undefined;
   /** Where the key of the secrets shall be. */
   readonly keyStore: KeyPlace;
+  /** Whose policies hold here; absent: as before. */
+  readonly governance?: GovernanceOptions | 'off' | undefined;
   readonly version: string;
 };
 
@@ -69,6 +73,9 @@ async function start(
   const managed = await manage(state, publisher, configuration, around, closing);
   const { policy, sandboxes, secrets, configure } = managed;
   await prepare(options, policy, sandboxes, around.logger);
+  const { trusted } = configuration;
+  const parts = { managed, store: state.store, trusted };
+  const sync = await startGovernance(options.governance, parts, around, closing);
 
   const pool = await startPool(configuration, publisher, managed, state, around);
   managed.workers.pool = pool;
@@ -87,7 +94,16 @@ async function start(
     keys: state.keys,
   });
   const matcher = new Lane(publisher.memory, publisher.module, WORKERS_MAX);
-  const services = servicesOf({ managed, state, matcher, configuration, options, around, status });
+  const services = servicesOf({
+    managed,
+    sync,
+    state,
+    matcher,
+    configuration,
+    options,
+    around,
+    status,
+  });
   await listenApi(services, configuration, around, closing);
   return {
     policy: managed.policy,
@@ -99,6 +115,7 @@ async function start(
 /** What the control API works with. */
 function servicesOf(parts: {
   readonly managed: Managed;
+  readonly sync: GovernanceSync | null;
   readonly state: State;
   readonly matcher: Lane;
   readonly configuration: Configuration;
@@ -106,7 +123,7 @@ function servicesOf(parts: {
   readonly around: Surroundings;
   readonly status: Services['status'];
 }): Services {
-  const { managed, state, configuration, options, around } = parts;
+  const { managed, sync, state, configuration, options, around } = parts;
   const { policy, sandboxes, secrets, authority, trust, configure } = managed;
   return {
     policy,
@@ -118,7 +135,8 @@ function servicesOf(parts: {
     variablesOf: (number) => sandboxVariables(state.store.secrets.all(), number),
     matcher: parts.matcher,
     addressGuard: options.addressGuard,
-    governance: () => governanceFacts(policy.governance, null),
+    governance: () => governanceFacts(policy.governance, sync?.state ?? null),
+    refreshGovernance: async () => sync?.refresh(),
     bypass: options.bypass,
     interception: () => ({
       credentials: new Credentials(secrets.bindings()),

@@ -50,6 +50,15 @@ export function addPolicyRoutes(app: Application, services: Services): void {
     async () => services.governance(),
   );
 
+  app.post(
+    '/policy/refresh',
+    { schema: { response: { 200: GovernanceBody, ...FAILURES } } },
+    async () => {
+      await services.refreshGovernance();
+      return services.governance();
+    },
+  );
+
   app.get(
     '/policy/inspect',
     { schema: { querystring: InspectQuery, response: { 200: InspectAnswer, ...FAILURES } } },

@@ -59,6 +59,8 @@ export type Services = {
   readonly addressGuard: AddressGuard;
   /** Who governs, and how well its policies are known. */
   readonly governance: () => GovernanceFacts;
+  /** Asks now; nothing to do where nobody governs. @throws SALLYPORT_GOVERNANCE_FAILED */
+  readonly refreshGovernance: () => Promise<void>;
   /** Resources that are never intercepted. */
   readonly bypass: readonly string[];
   readonly interception: InterceptionFacts;

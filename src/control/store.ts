@@ -43,6 +43,20 @@ export type PolicySettings = {
   readonly semantics: Semantics;
 };
 
+/** What was last heard of an organisation. */
+export type SyncRecord = {
+  /** From whom. */
+  readonly source: string;
+  /** Wall clock. */
+  readonly syncedMs: number;
+  /** Wall clock; what was said grants nothing after it. Null: it does not end by itself. */
+  readonly expiresMs: number | null;
+  /** Of a signed document; null for other sources. */
+  readonly serial: number | null;
+  /** Hex SHA-256 of it. */
+  readonly digest: string | null;
+};
+
 /** One change of the policy; applied whole or not at all. */
 export type StoreChange = {
   /** Ids of rules that go. */
@@ -108,6 +122,16 @@ export class Store {
       governance: this.#json('governance') as Governance | null,
       semantics: { ...SEMANTICS, ...(this.#json('semantics') as Semantics | null) },
     };
+  }
+
+  /** @returns null before the first. */
+  syncRecord(): SyncRecord | null {
+    return this.#json('governance_sync') as SyncRecord | null;
+  }
+
+  /** @param record  null: there is no organisation any more. */
+  setSyncRecord(record: SyncRecord | null): void {
+    this.#set('governance_sync', record && JSON.stringify(record));
   }
 
   change(change: StoreChange): void {

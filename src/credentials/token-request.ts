@@ -1,11 +1,11 @@
 // One question to an OAuth token endpoint (RFC 6749 section 3.2): over verified TLS, bounded in time
 // and size, never sent again and never sent elsewhere. What fails is told without a byte of what was
 // sent or answered.
-import type { ClientRequest, IncomingMessage } from 'node:http';
-import { Agent, request } from 'node:https';
+import { Agent } from 'node:https';
 import type { SecureContext } from 'node:tls';
 import { SallyportError } from '../base/errors.ts';
 import { OAUTH_ANSWER_BYTES_MAX, OAUTH_TIMEOUT_MS } from '../base/limits.ts';
+import { type OwnAnswer, RequestError, requestOnce } from './request.ts';
 
 export type TokenQuestion = {
   /** Of https. */
@@ -39,33 +39,25 @@ export async function askForToken(
   { url, authorization, form, format }: TokenQuestion,
   { context, signal, timeoutMs = OAUTH_TIMEOUT_MS }: AskOptions,
 ): Promise<TokenAnswer> {
-  const late = AbortSignal.timeout(timeoutMs);
   const isJson = format === 'json';
   const content = isJson ? JSON.stringify(Object.fromEntries(form)) : form.toString();
-  const asked = request(url, {
-    method: 'POST',
-    // A connection of its own; verified, whatever the environment says.
-    agent: new Agent({ secureContext: context, rejectUnauthorized: true }),
-    signal: AbortSignal.any([signal, late]),
-    headers: {
-      accept: 'application/json',
-      'content-type': isJson ? 'application/json' : 'application/x-www-form-urlencoded',
-      'content-length': Buffer.byteLength(content),
-      ...(authorization === null ? {} : { authorization }),
-    },
-  });
+  // A connection of its own; verified, whatever the environment says.
+  const agent = new Agent({ secureContext: context, rejectUnauthorized: true });
+  const headers = {
+    accept: 'application/json',
+    'content-type': isJson ? 'application/json' : 'application/x-www-form-urlencoded',
+    ...(authorization === null ? {} : { authorization }),
+  };
   try {
-    asked.end(content);
-    const answer = await answerTo(asked);
-    const { statusCode: status = 0 } = answer;
-    return { status, body: objectIn(await contentOf(answer), status) };
+    const answer = await requestOnce(
+      { url, method: 'POST', headers, content },
+      { agent, signal, timeoutMs, bytesMax: OAUTH_ANSWER_BYTES_MAX },
+    );
+    return { status: answer.status, body: objectIn(answer) };
   } catch (error) {
-    if (late.aborted) throw unavailable(`took more than ${timeoutMs} ms`);
-    throw error instanceof SallyportError
-      ? error
-      : unavailable(`cannot be asked: ${wordOf(error)}`);
+    throw error instanceof RequestError ? unavailable(error.message) : error;
   } finally {
-    asked.destroy();
+    agent.destroy();
   }
 }
 
@@ -74,30 +66,10 @@ export function unavailable(why: string): SallyportError {
   return new SallyportError('SALLYPORT_CREDENTIAL_UNAVAILABLE', `the token endpoint ${why}`);
 }
 
-function answerTo(asked: ClientRequest): Promise<IncomingMessage> {
-  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-  asked.on('error', reject); // Stays: a later failure shows in the answer's content.
-  asked.once('response', resolve);
-  return promise;
-}
-
-async function contentOf(answer: IncomingMessage): Promise<string> {
-  const pieces: Buffer[] = [];
-  let bytes = 0;
-  for await (const piece of answer as AsyncIterable<Buffer>) {
-    pieces.push(piece);
-    bytes += piece.length;
-    if (bytes > OAUTH_ANSWER_BYTES_MAX) {
-      throw unavailable(`answered with more than ${OAUTH_ANSWER_BYTES_MAX} bytes`);
-    }
-  }
-  return Buffer.concat(pieces).toString();
-}
-
-function objectIn(text: string, status: number): TokenAnswer['body'] {
+function objectIn({ content, status }: OwnAnswer): TokenAnswer['body'] {
   let parsed: unknown = null;
   try {
-    parsed = JSON.parse(text);
+    parsed = JSON.parse(content);
   } catch {
     // The parser's message would quote the text.
   }
@@ -105,10 +77,4 @@ function objectIn(text: string, status: number): TokenAnswer['body'] {
     return parsed as TokenAnswer['body'];
   }
   throw unavailable(`answered ${status} without a JSON object`);
-}
-
-/** The system's or OpenSSL's word, such as ECONNREFUSED or CERT_HAS_EXPIRED. */
-function wordOf(error: unknown): string {
-  const first = error instanceof AggregateError ? error.errors[0] : error;
-  return first instanceof Error && 'code' in first ? String(first.code) : 'failed';
 }

@@ -93,6 +93,7 @@ t.test('the daemon tells about itself', async (t) => {
     '/policy/network/profiles',
     '/policy/network/rules',
     '/policy/network/rules/batch',
+    '/policy/refresh',
     '/policy/setup',
     '/sandbox',
     '/sandbox/{name}',

@@ -1,4 +1,5 @@
-// One question to a token endpoint that is slow, chatty, false or somewhere else.
+// One question to a token endpoint that is slow, chatty, false or somewhere else; and what it goes
+// through, src/credentials/request.ts.
 
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
