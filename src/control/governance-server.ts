@@ -38,8 +38,8 @@ export type ServerOptions = {
   readonly token: TokenSource;
   /** That this daemon is of. */
   readonly teams: readonly string[];
-  /** Authorities that the server may have. */
-  readonly trusted: () => SecureContext;
+  /** What the server may be certified by, and what it is presented. */
+  readonly trusted: (host: string, port: number) => Promise<SecureContext>;
 };
 
 const LOOPBACK: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '[::1]']);
@@ -54,7 +54,7 @@ export function governanceServer(options: ServerOptions): GovernanceSource {
     name: base,
     organization,
     async fetch(_, signal) {
-      const agent = agentFor(base, options.trusted);
+      const agent = await agentFor(base, options.trusted);
       const late = AbortSignal.timeout(GOVERNANCE_SYNC_TIMEOUT_MS);
       const look = new Look({
         base,
@@ -101,10 +101,12 @@ function addressOf(text: string): { base: string; organization: string } {
   return { base: `${url.origin}${url.pathname.replace(/\/$/, '')}/governance`, organization };
 }
 
-function agentFor(base: string, trusted: () => SecureContext): Agent {
+async function agentFor(base: string, trusted: ServerOptions['trusted']): Promise<Agent> {
   const common = { keepAlive: true, maxSockets: GOVERNANCE_REQUESTS_MAX };
-  if (!base.startsWith('https:')) return new PlainAgent(common);
-  return new TlsAgent({ ...common, secureContext: trusted(), rejectUnauthorized: true });
+  const { protocol, hostname, port } = new URL(base);
+  if (protocol === 'http:') return new PlainAgent(common);
+  const secureContext = await trusted(hostname.replace(/^\[|\]$/g, ''), Number(port || 443));
+  return new TlsAgent({ ...common, secureContext, rejectUnauthorized: true });
 }
 
 /** Reads until nothing changes meanwhile: a mixture of two moments could allow what neither did. */

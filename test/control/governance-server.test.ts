@@ -16,7 +16,7 @@ import { temporaryFolder } from '../helpers/control.ts';
 import { errorBody, give, organizationServer, policyOf } from '../helpers/organization.ts';
 
 const issued = localhostCertificate();
-const trusted = () => createSecureContext({ ca: issued.authority });
+const trusted = async () => createSecureContext({ ca: issued.authority });
 const never = new AbortController().signal;
 const TOKEN = { token: async () => 'TOKEN' };
 
@@ -187,7 +187,7 @@ t.test('a look can be given up', async (t) => {
 
 t.test('a certificate that does not verify, and URLs that are none', async (t) => {
   const server = await organizationServer(t, { issued });
-  const stranger = () => createSecureContext({ ca: TestAuthority.create().pem });
+  const stranger = async () => createSecureContext({ ca: TestAuthority.create().pem });
   const refused = await failure(t, ask(server.url, { trusted: stranger }));
   t.match(refused, /the server cannot be asked: [A-Z_]*(VERIFY|CERT|SELF)/);
   t.strictSame(server.asked, [], 'nothing was sent');

@@ -66,15 +66,7 @@ export async function organizationServer(
 ): Promise<OrganizationServer> {
   const handle = (request: IncomingMessage, response: ServerResponse): void => {
     organization.asked.push(`${request.method} ${request.url}`);
-    if (organization.instead?.(request, response)) return;
-    const bearer = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1] ?? '';
-    if (!organization.tokens.has(bearer)) return give(response, 401, errorBody('unauthenticated'));
-    const body = answerTo(organization, request.url ?? '');
-    if (body === null) return give(response, 404, errorBody('not_found'));
-    const tag = `"${JSON.stringify(body).length}-${hash(JSON.stringify(body))}"`;
-    if (organization.tags) response.setHeader('etag', tag);
-    if (request.headers['if-none-match'] === tag) return void response.writeHead(304).end();
-    give(response, 200, body);
+    if (!organization.instead?.(request, response)) answer(organization, request, response);
   };
   const server = issued === undefined ? createServer(handle) : createTlsServer(issued, handle);
   server.listen(port, '127.0.0.1');
@@ -97,6 +89,21 @@ export async function organizationServer(
   };
   t.teardown(() => organization.stop());
   return organization;
+}
+
+function answer(
+  organization: OrganizationServer,
+  { headers, url = '' }: IncomingMessage,
+  response: ServerResponse,
+): void {
+  const bearer = /^Bearer (.+)$/.exec(headers.authorization ?? '')?.[1] ?? '';
+  const body = organization.tokens.has(bearer) ? answerTo(organization, url) : null;
+  const tag = `"${JSON.stringify(body).length}-${hash(JSON.stringify(body))}"`;
+  if (organization.tags) response.setHeader('etag', tag);
+  if (!organization.tokens.has(bearer)) give(response, 401, errorBody('unauthenticated'));
+  else if (body === null) give(response, 404, errorBody('not_found'));
+  else if (headers['if-none-match'] === tag) response.writeHead(304).end();
+  else give(response, 200, body);
 }
 
 export function give(response: ServerResponse, status: number, body: object): void {
