@@ -151,6 +151,7 @@ export const SLOT_RETRY_MS = 5; // How soon an exchange that found no free slot 
 export const OUTCOME_BATCH_MS = 20; // Worker to daemon.
 export const OUTCOME_BATCH_MAX = 512;
 export const AUDIT_PATH_BYTES_MAX = 512; // Of a path in a record; real ones are shorter, hostile ones reach 32 KiB.
+export const AUDIT_LINE_BYTES_MAX = 1_048_576; // Read by `audit verify`; ours stay below 70 KiB.
 export const AUDIT_TEXTS_MAX = 2_048; // Strings of records whose JSON is kept; forgotten all at once.
 export const AUDIT_FLUSH_MS = 50; // Daemon to file; with the batch, under the stated 100 ms.
 export const AUDIT_FILE_BYTES_MAX = 104_857_600; // Rotation.

@@ -32,13 +32,13 @@ export async function runCommand(
 }
 
 /** Commands for which 1 is an answer: a denial, a finding, a difference. Their errors need another code. */
-const ANSWERING: ReadonlySet<string> = new Set(['check', 'lint']);
+const ANSWERING: ReadonlySet<string> = new Set(['policy check', 'policy lint', 'audit verify']);
 
 /** `run` has the codes of its command. */
 function failureOf(words: readonly string[]): number {
   const [group, command] = words.filter((word) => !word.startsWith('-'));
   if (group === 'run') return EXIT_NOT_RUN;
-  return group === 'policy' && command !== undefined && ANSWERING.has(command) ? 2 : 1;
+  return ANSWERING.has(`${group} ${command}`) ? 2 : 1;
 }
 
 function failed(error: unknown, code: number, err: (text: string) => void): number {

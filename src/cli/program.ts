@@ -1,5 +1,6 @@
 // The whole command line, put together. main.ts runs it; tests run it with a context of their own.
 import { Command } from 'commander';
+import { addAuditCommands } from './audit.ts';
 import { addAuthorityCommands } from './ca.ts';
 import { addCompletionCommand } from './completion.ts';
 import type { Context } from './context.ts';
@@ -53,6 +54,7 @@ Begin with:
   addExplainCommand(policy, context);
   addLintCommand(policy, context);
   addSetupCommands(policy, context);
+  addAuditCommands(program, context);
   addDemoCommand(program, context);
   addCompletionCommand(program, context);
   inheritSettings(program, context.program);

@@ -1,18 +1,13 @@
-// One outcome as a line of the audit. It runs once for each exchange, so it is spelled out: a copy
+// What a record of the audit says, without its place in the chain. It runs once for each exchange, so it is spelled out: a copy
 // by spread costs half as much again. What the fields mean is in audit-schema.ts.
 import { AUDIT_TEXTS_MAX } from '../base/limits.ts';
 import type { Outcome } from '../proxy/exchange.ts';
-import { AUDIT_VERSION } from './audit-schema.ts';
 
-/**
- * The slot, which means nothing afterwards, is left out.
- *
- * @param seq  number of the line.
- */
-export function lineOf(seq: number, o: Outcome): string {
+/** @returns the members of an exchange's record; the slot, which means nothing afterwards, is none. */
+export function exchangeBody(o: Outcome): string {
   const isTunnel = o.method === 'CONNECT';
   return (
-    `{"version":${AUDIT_VERSION},"seq":${seq},"time":"${timeOf(o.time_ms)}",` +
+    `"time":"${timeOf(o.time_ms)}",` +
     `"action_type":"${isTunnel ? 'network_egress' : 'http_request'}","sandbox":${text(o.sandbox)},` +
     `"ingress":"${o.ingress}","mode":"${o.mode}","method":${text(o.method)},` +
     `"path":${o.path === null ? 'null' : JSON.stringify(o.path)},` +
@@ -22,7 +17,7 @@ export function lineOf(seq: number, o: Outcome): string {
     `"bypass":${text(o.bypass)},"injected":${text(o.injected)},"masked":${o.masked},"status":${o.status},` +
     `"bytes_up":${o.bytes_up},"bytes_down":${o.bytes_down},` +
     `"decide_ms":${o.decide_ms},"connect_ms":${o.connect_ms},"duration_ms":${o.duration_ms},` +
-    `"generation":${o.generation}}\n`
+    `"generation":${o.generation}`
   );
 }
 

@@ -11,6 +11,14 @@ const place = {
   time: z.string().regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
 };
 
+/** Behind all other members. */
+const chained = {
+  prev: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .describe('SHA-256 of the line before, with its line feed; zeros in the first line of all.'),
+};
+
 const count = z.int().min(0);
 const milliseconds = z.number().min(0);
 
@@ -56,6 +64,7 @@ const Exchange = z
     connect_ms: milliseconds.describe('From the end of the head to the connection; 0 without.'),
     duration_ms: milliseconds.describe('From the end of the head to the end.'),
     generation: count.describe('Of the policy that judged it.'),
+    ...chained,
   })
   .describe('One exchange, once it has ended.');
 

@@ -8,7 +8,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { Audit, auditFiles } from '../../src/control/audit.ts';
+import { Audit } from '../../src/control/audit.ts';
+import { auditFiles } from '../../src/control/audit-files.ts';
 import { outcomeOf, temporaryFolder } from '../helpers/control.ts';
 
 type Line = { seq: number; time: string; host: string };
@@ -47,6 +48,7 @@ t.test('a line for each outcome, with the facts and no slot', async (t) => {
     time: '2026-01-02T03:04:05.678Z',
     action_type: 'network_egress',
     ...facts,
+    prev: '0'.repeat(64),
   });
   t.equal(statSync(auditFiles(folder)[0] ?? '').mode & 0o777, 0o600);
   await audit.close();

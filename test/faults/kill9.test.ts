@@ -6,7 +6,8 @@ import { type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import t from 'tap';
-import { auditFiles } from '../../src/control/audit.ts';
+import { auditFiles } from '../../src/control/audit-files.ts';
+import { verifyAudit } from '../../src/control/audit-verify.ts';
 import { ControlClient } from '../../src/control/client.ts';
 import { resolvePaths } from '../../src/control/paths.ts';
 import { waitUntilStopped } from '../../src/control/spawn.ts';
@@ -178,6 +179,7 @@ t.test(`a daemon at work survives ${DAEMON_KILLS} kills`, { timeout: 200_000 }, 
       ({ host, endedMs }) => !recorded.has(host) && endedMs < killedMs - LOSS_MS_MAX - BUSY_MS,
     );
     t.strictSame(lost, [], 'nothing older than the flush interval is lost');
+    t.match(await verifyAudit([paths.audit]), { ok: true }, 'the chain holds as it was left');
   }
 
   const { pid } = await startDaemon(env, options);
@@ -188,6 +190,11 @@ t.test(`a daemon at work survives ${DAEMON_KILLS} kills`, { timeout: 200_000 }, 
     seqs,
     seqs.map((_, i) => i + 1),
     'the numbers have no gap over all restarts',
+  );
+  t.match(
+    await verifyAudit([paths.audit]),
+    { ok: true, records: seqs.length, incomplete_bytes: 0 },
+    'nor has the chain',
   );
   process.kill(pid, 'SIGTERM');
   t.ok(waitUntilStopped(paths, 10_000));

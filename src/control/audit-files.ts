@@ -1,0 +1,169 @@
+// The files of the audit: each named by the number of its first line, appended to and never
+// rewritten. Knows where a line ends and which number it has, not what it says.
+import {
+  closeSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readdirSync,
+  readSync,
+  unlinkSync,
+} from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { GENESIS, hashOf, placeOf } from './audit-chain.ts';
+
+const FILE_NAME = /^audit-(\d{15})\.jsonl$/;
+const LINE_FEED = 0x0a;
+const READ_BYTES = 65_536;
+
+/** Where the lines so far end. */
+export type AuditEnd = {
+  /** Number of the next line. */
+  readonly seq: number;
+  /** Of the last line; GENESIS when there is none. */
+  readonly hash: string;
+  /** Bytes cut off behind it, which a death left there. */
+  readonly cut: number;
+};
+
+export type AuditLimits = { readonly fileBytesMax: number; readonly filesMax: number };
+
+/** The file that is written to, whichever that is. */
+export class AuditFile {
+  readonly #folder: string;
+  readonly #limits: AuditLimits;
+  #handle: FileHandle;
+  #bytes: number;
+  /** Whether there may be more in it than `#bytes`, of a write that failed. */
+  #torn = false;
+
+  private constructor(folder: string, limits: AuditLimits, handle: FileHandle, bytes: number) {
+    this.#folder = folder;
+    this.#limits = limits;
+    this.#handle = handle;
+    this.#bytes = bytes;
+  }
+
+  /** Goes on where the last process ended; what its death left of a line is removed. */
+  static async open(
+    folder: string,
+    limits: AuditLimits,
+  ): Promise<{ file: AuditFile; end: AuditEnd }> {
+    const files = auditFiles(folder);
+    const path = files.at(-1) ?? join(folder, fileName(1));
+    const { end, bytes } = mend(path, files.at(-2));
+    return { file: new AuditFile(folder, limits, await open(path, 'a', 0o600), bytes), end };
+  }
+
+  /**
+   * Adds lines, all of them or none.
+   *
+   * @param firstSeq  number of the first.
+   * @throws what the system says (ENOSPC, EIO)
+   */
+  async append(lines: Buffer, firstSeq: number): Promise<void> {
+    if (this.#torn) await this.#handle.truncate(this.#bytes);
+    this.#torn = false;
+    if (this.#bytes >= this.#limits.fileBytesMax) await this.#rotate(firstSeq);
+    this.#torn = true;
+    await this.#handle.appendFile(lines);
+    this.#torn = false;
+    this.#bytes += lines.length;
+  }
+
+  /** Makes it outlive a power cut. */
+  async close(): Promise<void> {
+    if (this.#torn) await this.#handle.truncate(this.#bytes).catch(() => {});
+    await this.#handle.sync();
+    await this.#handle.close();
+  }
+
+  async #rotate(firstSeq: number): Promise<void> {
+    const handle = await open(join(this.#folder, fileName(firstSeq)), 'a', 0o600);
+    const old = this.#handle;
+    this.#handle = handle;
+    this.#bytes = 0;
+    await old.sync();
+    await old.close();
+    const files = auditFiles(this.#folder);
+    for (const path of files.slice(0, Math.max(0, files.length - this.#limits.filesMax))) {
+      unlinkSync(path);
+    }
+  }
+}
+
+/** The audit files of a folder, oldest first. */
+export function auditFiles(folder: string): string[] {
+  return readdirSync(folder)
+    .filter((name) => FILE_NAME.test(name))
+    .sort()
+    .map((name) => join(folder, name));
+}
+
+/** @returns the number of its first line, or null when it is no name of ours. */
+export function firstSeqOf(path: string): number | null {
+  const digits = FILE_NAME.exec(basename(path))?.[1];
+  return digits === undefined ? null : Number(digits);
+}
+
+function fileName(firstSeq: number): string {
+  return `audit-${String(firstSeq).padStart(15, '0')}.jsonl`;
+}
+
+/**
+ * Cuts off what a killed process, or a power cut, left at the end that is no line of ours.
+ *
+ * @param before  the file before it, which tells the last hash when this one is empty.
+ */
+function mend(path: string, before: string | undefined): { end: AuditEnd; bytes: number } {
+  const descriptor = openSync(path, 'a+', 0o600);
+  try {
+    const size = fstatSync(descriptor).size;
+    const { last, bytes } = lastLine(descriptor, size);
+    if (bytes < size) ftruncateSync(descriptor, bytes);
+    const seq = last === null ? (firstSeqOf(path) ?? 1) : last.seq + 1;
+    const hash = last?.hash ?? hashAtEndOf(before);
+    return { end: { seq, hash, cut: size - bytes }, bytes };
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function hashAtEndOf(path: string | undefined): string {
+  if (path === undefined) return GENESIS;
+  const descriptor = openSync(path, 'r');
+  try {
+    return lastLine(descriptor, fstatSync(descriptor).size).last?.hash ?? GENESIS;
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+type Found = { last: { seq: number; hash: string } | null; bytes: number };
+
+/** @returns the last line of ours, and where it ends. */
+function lastLine(descriptor: number, size: number): Found {
+  let bytes = lineFeedBefore(descriptor, size) + 1;
+  while (bytes > 0) {
+    const start = lineFeedBefore(descriptor, bytes - 1) + 1;
+    const line = Buffer.alloc(bytes - start);
+    readSync(descriptor, line, 0, line.length, start);
+    const place = placeOf(line.toString());
+    if (place !== null) return { last: { seq: place.seq, hash: hashOf(line) }, bytes };
+    bytes = start;
+  }
+  return { last: null, bytes };
+}
+
+/** @returns where the last line feed before `end` is, or -1. */
+function lineFeedBefore(descriptor: number, end: number): number {
+  const block = Buffer.alloc(READ_BYTES);
+  for (let to = end; to > 0; to -= READ_BYTES) {
+    const from = Math.max(0, to - READ_BYTES);
+    const read = readSync(descriptor, block, 0, to - from, from);
+    const found = block.subarray(0, read).lastIndexOf(LINE_FEED);
+    if (found >= 0) return from + found;
+  }
+  return -1;
+}
