@@ -17,6 +17,7 @@ export const LINT_COMPARISONS_MAX = 50_000_000; // Pairs of resources; real poli
 export const LINT_FINDINGS_MAX = 500; // Printed by `policy lint`; the number of all is told.
 export const NEAR_RULES_MAX = 3; // What nearly matched: more would bury the one that was meant.
 export const EXPLAIN_SLICE_MAX = 5_000; // Rules looked at before the daemon turns to others.
+export const APPLIED_CHANGES_MAX = 1_000; // Told of one application; their number is told in any case.
 export const DOCUMENT_BYTES_MAX = 16_777_216; // Half a million rules; a parsed file takes a hundred times its size.
 export const DOCUMENT_FAULTS_MAX = 50; // Told at once; a file of another kind has thousands.
 

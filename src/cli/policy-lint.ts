@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { LINT_FINDINGS_MAX } from '../base/limits.ts';
 import { ScopeTable } from '../documents/document.ts';
+import { methodNames } from '../policy/http.ts';
 import { type Finding, type Lint, lint } from '../policy/lint.ts';
 import { ruleLabel } from '../policy/reasons.ts';
 import { commandOf, requestWords } from '../policy/remedy.ts';
@@ -140,7 +141,7 @@ function factsOf(
     scope: scopeText(rule, scopes),
     decision,
     resource: resource.text,
-    ...(http && { methods: http.methods.length === 0 ? ['ANY'] : http.methods, paths: http.paths }),
+    ...(http && { methods: methodNames(http), paths: http.paths }),
   };
 }
 

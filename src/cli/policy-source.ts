@@ -4,8 +4,11 @@ import { SallyportError } from '../base/errors.ts';
 import { DOCUMENT_BYTES_MAX } from '../base/limits.ts';
 import type { ControlClient } from '../control/client.ts';
 import { type ListedFacts, type ListedRule, rulesOfListing } from '../control/listed-rules.ts';
-import { documentRules, type PolicyDocument, type ScopeTable } from '../documents/document.ts';
+import type { SetupStatus } from '../control/schemas.ts';
+import { documentRules, type PolicyDocument, ScopeTable } from '../documents/document.ts';
 import { readDocument } from '../documents/read.ts';
+import { isPreset, type PresetRule, presetRules } from '../policy/presets.ts';
+import { isMadeId } from '../policy/reasons.ts';
 import type { Rule } from '../policy/rule.ts';
 import type { Context } from './context.ts';
 
@@ -30,13 +33,66 @@ export async function fileRules(
   return documentRules(await readPolicyFile(context, path), scopes);
 }
 
-/** All rules that count at present, those of kits and organisations too. */
+/**
+ * All rules, those of kits and organisations too.
+ *
+ * @param inactive  also those that do not count at present.
+ */
 export async function runningRules(
   client: ControlClient,
   scopes: ScopeTable,
+  inactive = false,
 ): Promise<readonly ListedRule[]> {
-  const { rules } = await client.get<{ rules: readonly ListedFacts[] }>('/policy/network/rules');
+  const { rules } = await client.get<{ rules: readonly ListedFacts[] }>('/policy/network/rules', {
+    include_inactive: String(inactive),
+  });
   return rulesOfListing(rules, scopes);
+}
+
+/** The local policy, as a file would say it. */
+export async function runningDocument(client: ControlClient): Promise<PolicyDocument> {
+  const { preset } = await client.get<SetupStatus>('/policy/setup');
+  const scopes = new ScopeTable();
+  const rules = (await runningRules(client, scopes, true)).filter(
+    ({ source }) => source === 'local',
+  );
+  return documentOf(preset, rules, scopes);
+}
+
+/** @param rules  local ones; those of the preset are told by how they came */
+function documentOf(
+  preset: string | null,
+  rules: readonly ListedRule[],
+  scopes: ScopeTable,
+): PolicyDocument {
+  const known = preset !== null && isPreset(preset) ? preset : null;
+  const [own, ofPreset] = [rules.filter(isOwn), rules.filter((rule) => !isOwn(rule))];
+  const given = ofPreset.map(({ id, decision, resources }) => ({ id, decision, resources }));
+  const isUsual = known !== null && sayOf(given) === sayOf(presetRules(known));
+  const named = own.map(({ id, source, scope, createdVia, ...facts }) => ({
+    ...facts,
+    id: isMadeId(id) ? null : id,
+    sandbox: scopes.nameOf(scope) ?? null,
+    at: '',
+  }));
+  const sandboxes = new Set(named.flatMap(({ sandbox }) => sandbox ?? []));
+  return {
+    preset: known,
+    presetRules: isUsual ? null : given,
+    rules: named,
+    sandboxes: [...sandboxes].map((name) => ({ name, at: '' })),
+  };
+}
+
+function isOwn({ createdVia }: ListedRule): boolean {
+  return createdVia !== 'default';
+}
+
+function sayOf(rules: readonly PresetRule[]): string {
+  const said = rules.map(
+    ({ id, resources }) => `${id} ${resources.map(({ text }) => text).sort()}`,
+  );
+  return said.sort().join('\n');
 }
 
 async function piped(stdin: Context['stdin']): Promise<string> {

@@ -7,6 +7,7 @@ import type { Context } from './context.ts';
 import { addDaemonCommands } from './daemon.ts';
 import { addDemoCommand } from './demo.ts';
 import { addEnvCommand } from './env.ts';
+import { addDocumentCommands } from './policy-apply.ts';
 import { addLintCommand } from './policy-lint.ts';
 import { addListCommands } from './policy-list.ts';
 import { addLogCommand } from './policy-log.ts';
@@ -53,6 +54,7 @@ Begin with:
   addLogCommand(policy, context);
   addExplainCommand(policy, context);
   addLintCommand(policy, context);
+  addDocumentCommands(policy, context);
   addSetupCommands(policy, context);
   addAuditCommands(program, context);
   addDemoCommand(program, context);

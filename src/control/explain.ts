@@ -3,6 +3,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { EXPLAIN_SLICE_MAX, EXPLAINED_RULES_MAX, NEAR_RULES_MAX } from '../base/limits.ts';
 import { type Asked, type Considered, explain, judgeBy, touches } from '../policy/explain.ts';
+import { methodNames } from '../policy/http.ts';
 import type { AddressGuard, TargetVerdict } from '../policy/judge.ts';
 import { type Near, nearMiss } from '../policy/near.ts';
 import { type Governance, inactiveReason, inForce, type Semantics } from '../policy/precedence.ts';
@@ -151,6 +152,6 @@ function ruleFacts(
     scope: nameOf(rule.scope),
     decision: rule.decision,
     resource: resource.text,
-    ...(http && { methods: http.methods.length === 0 ? ['ANY'] : http.methods, paths: http.paths }),
+    ...(http && { methods: methodNames(http), paths: http.paths }),
   };
 }

@@ -17,13 +17,12 @@ export type ListedFacts = Pick<
   | 'paths'
   | 'layer'
   | 'sandbox_id'
-  | 'status'
   | 'actions'
 > & { readonly provenance: { readonly created_via: string } };
 
 export type ListedRule = Rule & { readonly createdVia: CreatedVia };
 
-/** The network rules that count, in their order. @throws SALLYPORT_POLICY_INVALID for no listing of ours */
+/** The network rules among them, in their order. @throws SALLYPORT_POLICY_INVALID for no listing of ours */
 export function rulesOfListing(
   listings: readonly ListedFacts[],
   scopes: ScopeTable,
@@ -32,8 +31,8 @@ export function rulesOfListing(
 }
 
 /** Filesystem rows and the implicit deny of deny-all are told, but are no rules. */
-function isRule({ id, resource_type: type, status, provenance }: ListedFacts): boolean {
-  if (status !== 'active' || type.startsWith('filesystem')) return false;
+function isRule({ id, resource_type: type, provenance }: ListedFacts): boolean {
+  if (type.startsWith('filesystem')) return false;
   return provenance.created_via !== 'default' || id !== IMPLICIT_DENY_ID;
 }
 

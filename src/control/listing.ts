@@ -1,7 +1,7 @@
 // Rules as listings show them: the JSON of `policy ls --json` and GET /policy/network/rules. Adds the
 // rows that no traffic rule stands behind: filesystem defaults, and the implicit deny of deny-all.
 
-import type { HttpMatch } from '../policy/http.ts';
+import { methodNames } from '../policy/http.ts';
 import { inactiveReason } from '../policy/precedence.ts';
 import { FILESYSTEM_DEFAULTS } from '../policy/presets.ts';
 import { type CreatedVia, type Decision, GLOBAL_SCOPE, type Source } from '../policy/rule.ts';
@@ -120,10 +120,6 @@ function statusFacts(inactive: string | null): Pick<RuleListing, 'status' | 'ina
 
 function editFacts(fixed: string | null): Pick<RuleListing, 'editable' | 'read_only_reason'> {
   return fixed === null ? { editable: true } : { editable: false, read_only_reason: fixed };
-}
-
-function methodNames({ methods }: HttpMatch): readonly string[] {
-  return methods.length === 0 ? ['ANY'] : methods;
 }
 
 function actionsOf({ protocols, http }: StoredRule): string[] {

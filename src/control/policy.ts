@@ -12,8 +12,9 @@ import { GLOBAL_SCOPE } from '../policy/rule.ts';
 import { protocolsOf, type RuleFacts, ruleFacts } from '../policy/rule-facts.ts';
 import { Changes, type PolicyPublisher } from './changes.ts';
 import type { Draft } from './draft.ts';
+import { type Change, type Plan, planOf, type Wanted } from './plan.ts';
 import { checkRemovable, matching, type Removal, takeOut, whole } from './removal.ts';
-import { checkConflicts, type NewRule } from './rule-input.ts';
+import { checkConflicts, type NewRule, uninitialized } from './rule-input.ts';
 import type { Store, StoredRule } from './store.ts';
 
 /** Sandboxes by name, as sandboxes.ts knows them. */
@@ -106,10 +107,34 @@ export class PolicyService<Prepared = unknown> {
       if (draft.preset === null) throw uninitialized();
       checkCount(draft.count + parsed.length);
       added = parsed.map(({ rule, facts }) => this.#ruleOf(rule, facts));
-      if (draft.semantics.conflicts === 'refuse') checkConflicts(added, draft);
+      if (draft.semantics.conflicts === 'refuse') {
+        checkConflicts(
+          added,
+          draft.select(({ source }) => source === 'local'),
+        );
+      }
       for (const rule of added) draft.put(rule);
     });
     return added;
+  }
+
+  /**
+   * Makes the policy what somebody wants, or adds that to it; all or nothing.
+   *
+   * @param dryRun  only look what would be done.
+   * @throws what planOf throws, SALLYPORT_POLICY_TOO_LARGE, SALLYPORT_PUBLISH_TIMEOUT
+   */
+  async apply(wanted: Wanted, dryRun: boolean): Promise<Plan> {
+    const planned: Plan[] = [];
+    await this.#changes.enqueue((draft) => {
+      const plan = planOf(draft, wanted, this.#scopes);
+      const removed = plan.changes.filter(({ op }) => op === 'remove').length;
+      const added = plan.changes.filter(({ op }) => op === 'add').length;
+      checkCount(draft.count + added - removed);
+      if (!dryRun) this.#carryOut(draft, plan);
+      planned.push(plan);
+    });
+    return planned.at(-1) as Plan;
   }
 
   /**
@@ -247,6 +272,30 @@ export class PolicyService<Prepared = unknown> {
     }
   }
 
+  #carryOut(draft: Draft, { preset, changes }: Plan): void {
+    if (draft.preset !== preset) draft.preset = preset;
+    for (const change of changes) {
+      if (change.op === 'remove') draft.remove(change.rule.id);
+      else draft.put(this.#planned(change));
+    }
+  }
+
+  /** A changed rule stays where it is in the list. */
+  #planned(change: Exclude<Change, { op: 'remove' }>): StoredRule {
+    const { isPreset, at, id: given, ...facts } = change.rule;
+    const id = given ?? randomUUID();
+    const before = change.op === 'change' ? change.before : null;
+    return {
+      ...facts,
+      id,
+      name: id,
+      source: 'local',
+      position: before?.position ?? this.#position++,
+      createdVia: before?.createdVia ?? (isPreset ? 'default' : 'added'),
+      createdAtMs: before?.createdAtMs ?? this.#clock.wallMs(),
+    };
+  }
+
   #install(draft: Draft, preset: PresetName): void {
     for (const { id, decision, resources } of presetRules(preset)) {
       draft.put({
@@ -300,14 +349,6 @@ function inScope(scope: number, http: HttpMatch | null): (rule: StoredRule) => b
   return (rule) =>
     rule.scope === scope &&
     (rule.http === undefined ? undefined : JSON.stringify(rule.http)) === wanted;
-}
-
-/** @throws SALLYPORT_POLICY_UNINITIALIZED always, to those who may not go on. */
-function uninitialized(): SallyportError {
-  return new SallyportError(
-    'SALLYPORT_POLICY_UNINITIALIZED',
-    'global network policy has not been initialized; run `sbx policy set-default allow-all|balanced|deny-all`',
-  );
 }
 
 /** @throws SALLYPORT_POLICY_TOO_LARGE */

@@ -8,7 +8,7 @@ import { checkTarget } from './check.ts';
 import { inspect } from './inspect.ts';
 import { listRule, listRules, type RuleListing, scopeName } from './listing.ts';
 import { type Application, FAILURES } from './routes.ts';
-import type { NewRule } from './rule-input.ts';
+import { listsOf, type NewRule } from './rule-input.ts';
 import {
   Added,
   type AddedAnswer,
@@ -161,10 +161,6 @@ function addRemoval(app: Application, { policy, sandboxes }: Services): void {
 
 function ruleOf({ resources, ...rule }: z.infer<typeof RuleToAdd>): NewRule {
   return { ...rule, resources: listsOf(resources) };
-}
-
-function listsOf(resources: string | readonly string[]): readonly string[] {
-  return typeof resources === 'string' ? [resources] : resources;
 }
 
 /** One string of 10^6 rules would be near the longest that there can be; this is in pieces. */

@@ -1,7 +1,9 @@
-// Routes that help to write policy: they look at it, and change nothing.
+// Routes that help to write policy: what is decided and why, and whole policies at once.
+import { applyPolicy } from './apply.ts';
 import { explainTarget } from './explain.ts';
 import { type Application, FAILURES } from './routes.ts';
-import { ExplainAnswer, ExplainBody } from './schemas-tools.ts';
+import { listsOf } from './rule-input.ts';
+import { ApplyAnswer, ApplyBody, ExplainAnswer, ExplainBody } from './schemas-tools.ts';
 import type { Services } from './services.ts';
 
 export function addToolRoutes(app: Application, services: Services): void {
@@ -9,5 +11,14 @@ export function addToolRoutes(app: Application, services: Services): void {
     '/policy/network/explain',
     { schema: { body: ExplainBody, response: { 200: ExplainAnswer, ...FAILURES } } },
     ({ body }) => explainTarget(services, body),
+  );
+
+  app.post(
+    '/policy/apply',
+    { schema: { body: ApplyBody, response: { 200: ApplyAnswer, ...FAILURES } } },
+    ({ body: { dry_run: dryRun, preset_rules: presetRules, rules, ...wanted } }) => {
+      const lists = rules.map((rule) => ({ ...rule, resources: listsOf(rule.resources) }));
+      return applyPolicy(services, { ...wanted, presetRules, rules: lists }, dryRun);
+    },
   );
 }

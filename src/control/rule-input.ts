@@ -1,7 +1,6 @@
 // A rule that somebody adds, and what may keep it from being taken beside those that are there.
 import { SallyportError } from '../base/errors.ts';
 import type { RuleInput } from '../policy/rule-facts.ts';
-import type { Draft } from './draft.ts';
 import type { StoredRule } from './store.ts';
 
 export type NewRule = RuleInput & {
@@ -9,26 +8,45 @@ export type NewRule = RuleInput & {
   readonly sandbox?: string | undefined;
 };
 
-/** As sbx has it: the same resource cannot be allowed and denied in one scope. @throws SALLYPORT_CONFLICT */
-export function checkConflicts(added: readonly StoredRule[], draft: Draft): void {
-  const faults = added.flatMap((rule) => {
-    const texts = new Set(rule.resources.map(({ text }) => text));
-    const against = draft.select(
-      ({ scope, source, decision, http }) =>
-        scope === rule.scope &&
-        source === 'local' &&
-        decision !== rule.decision &&
-        !http &&
-        !rule.http,
+/** One comma list, or several. */
+export function listsOf(resources: string | readonly string[]): readonly string[] {
+  return typeof resources === 'string' ? [resources] : resources;
+}
+
+type Listed = Pick<StoredRule, 'id' | 'scope' | 'source' | 'decision' | 'http' | 'resources'>;
+
+/**
+ * As sbx has it: the same resource cannot be allowed and denied in one scope.
+ *
+ * @param others  rules that are there, or will be.
+ * @throws SALLYPORT_CONFLICT naming every one
+ */
+export function checkConflicts(added: readonly Listed[], others: readonly Listed[]): void {
+  const plain = others.filter(({ source, http }) => source === 'local' && http === undefined);
+  const named = Map.groupBy(
+    plain.flatMap((rule) => rule.resources.map(({ text }) => ({ rule, text }))),
+    ({ rule: { scope, decision }, text }) => `${scope} ${decision} ${text}`,
+  );
+  const faults = added
+    .filter(({ http }) => http === undefined)
+    .flatMap(({ scope, decision, resources }) =>
+      resources.flatMap(({ text }) => {
+        const opposite = decision === 'allow' ? 'deny' : 'allow';
+        return (named.get(`${scope} ${opposite} ${text}`) ?? []).map(
+          ({ rule }) => `"${text}" conflicts with existing ${opposite} rule "${rule.id}"`,
+        );
+      }),
     );
-    return against.flatMap(({ id, decision, resources }) =>
-      resources
-        .filter(({ text }) => texts.has(text))
-        .map(({ text }) => `"${text}" conflicts with existing ${decision} rule "${id}"`),
-    );
-  });
   const [first] = added;
   if (first === undefined || faults.length === 0) return;
   const what = `${first.decision} network rule: ${first.decision}`;
   throw new SallyportError('SALLYPORT_CONFLICT', `${what}: ${faults.join('; ')}`);
+}
+
+/** To those who may not go on. */
+export function uninitialized(): SallyportError {
+  return new SallyportError(
+    'SALLYPORT_POLICY_UNINITIALIZED',
+    'global network policy has not been initialized; run `sbx policy set-default allow-all|balanced|deny-all`',
+  );
 }

@@ -1,6 +1,8 @@
 // The shapes of the routes that help to write policy.
 import { z } from 'zod';
-import { CheckBody } from './schemas.ts';
+import { RULES_MAX } from '../base/limits.ts';
+import { RULE_ID } from '../documents/schema.ts';
+import { CheckBody, RuleToAdd } from './schemas.ts';
 
 export const ExplainBody = CheckBody.omit({ verbose: true });
 
@@ -46,5 +48,67 @@ export const ExplainAnswer = z.object({
   generation: z.number(),
 });
 
+const Place = z
+  .string()
+  .optional()
+  .describe('Where it stands in a file: begins what is wrong with it.');
+
+export const ApplyBody = z.strictObject({
+  mode: z
+    .enum(['replace', 'add'])
+    .default('replace')
+    .describe('replace: other rules go, global ones and those of the sandboxes named here.'),
+  dry_run: z.boolean().default(false).describe('Only say what would be done.'),
+  preset: z.string().nullable().default(null).describe('Null only with mode add.'),
+  preset_rules: z
+    .array(
+      z.strictObject({
+        id: z.string().regex(/^default-[a-z0-9-]{1,56}$/),
+        resources: z.array(z.string()).min(1),
+      }),
+    )
+    .nullable()
+    .default(null)
+    .describe('What the rules of the preset allow; null: as this version has them.'),
+  rules: z
+    .array(RuleToAdd.extend({ id: z.string().regex(RULE_ID).optional(), at: Place }))
+    .max(RULES_MAX),
+  sandboxes: z
+    .array(z.strictObject({ name: z.string(), at: Place }))
+    .default([])
+    .describe('Those without rules here lose theirs, too.'),
+});
+
+const PlannedRule = z.object({
+  id: z.string().optional(),
+  scope: z.string().describe('global or sandbox:NAME'),
+  decision: z.enum(['allow', 'deny']),
+  resources: z.array(z.string()),
+  protocols: z.array(z.enum(['tcp', 'udp'])).readonly(),
+  methods: z.array(z.string()).readonly().optional(),
+  paths: z.array(z.string()).readonly().optional(),
+});
+
+export const ApplyAnswer = z.object({
+  applied: z.boolean().describe('false for a dry run.'),
+  preset: z.object({ before: z.string().nullable(), after: z.string() }),
+  changes: z
+    .array(
+      z.object({
+        op: z.enum(['add', 'remove', 'change']),
+        rule: PlannedRule,
+        before: PlannedRule.optional().describe('Of a change.'),
+      }),
+    )
+    .describe('The first of them.'),
+  added: z.number(),
+  removed: z.number(),
+  changed: z.number(),
+  kept: z.number(),
+  generation: z.number(),
+});
+
 export type ExplainedRule = z.infer<typeof RuleFacts>;
 export type ExplainResult = z.infer<typeof ExplainAnswer>;
+export type ApplyRequest = z.input<typeof ApplyBody>;
+export type ApplyResult = z.infer<typeof ApplyAnswer>;

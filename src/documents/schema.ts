@@ -15,7 +15,7 @@ const Resources = z
   });
 
 /** Ids of presets and those that are made for rules without one are kept apart. */
-const RULE_ID = /^(?!default-)[a-z0-9][a-z0-9._-]{0,63}$/;
+export const RULE_ID = /^(?!default-)[a-z0-9][a-z0-9._-]{0,63}$/;
 
 export const RuleEntry = z
   .strictObject({

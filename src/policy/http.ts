@@ -80,6 +80,11 @@ function faultOfPattern(pattern: string): string[] {
     : [];
 }
 
+/** As people name them. */
+export function methodNames({ methods }: HttpMatch): readonly string[] {
+  return methods.length === 0 ? ['ANY'] : methods;
+}
+
 /** Bits of the methods of a rule; one for all methods that have no name here. */
 export function methodBits({ methods }: Pick<HttpMatch, 'methods'>): number {
   if (methods.length === 0) return ANY_BITS;

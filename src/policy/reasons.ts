@@ -19,7 +19,12 @@ export function reasonOf(verdict: Verdict): string | null {
 
 /** The rule as lists and logs name it: user rules carry their source, presets their own name. */
 export function ruleLabel(rule: string): string {
-  return /^[0-9a-f]{8}-[0-9a-f-]{27}$/.test(rule) ? `local:${rule}` : rule;
+  return isMadeId(rule) ? `local:${rule}` : rule;
+}
+
+/** Whether an id was made for a rule that nobody named. */
+export function isMadeId(rule: string): boolean {
+  return /^[0-9a-f]{8}-[0-9a-f-]{27}$/.test(rule);
 }
 
 /** `op(action=net:connect:tcp, resource=net:domain:example.com:443)` */

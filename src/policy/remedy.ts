@@ -2,7 +2,7 @@
 // other way. Each plan is tried on the rules before it is told.
 import { EXPLAINED_RULES_MAX } from '../base/limits.ts';
 import { type Asked, type Explanation, judgeBy, touches } from './explain.ts';
-import { type HttpMatch, METHODS } from './http.ts';
+import { type HttpMatch, METHODS, methodNames } from './http.ts';
 import { isExplicitDeny } from './judge.ts';
 import { readingsOf } from './path.ts';
 import { checkForDecision, formatHostPort, parseResources, type Resource } from './resource.ts';
@@ -142,8 +142,11 @@ export function commandOf(step: Step, nameOf: (scope: number) => string): string
 /** Of an HTTP rule, the options that say so. */
 export function requestWords(http: HttpMatch | undefined): string[] {
   if (http === undefined) return [];
-  const methods = http.methods.length === 0 ? 'ANY' : http.methods.join(',');
-  return ['--method', methods, ...http.paths.flatMap((path) => ['--path', quoted(path)])];
+  return [
+    '--method',
+    methodNames(http).join(','),
+    ...http.paths.flatMap((path) => ['--path', quoted(path)]),
+  ];
 }
 
 /** For a POSIX shell. */

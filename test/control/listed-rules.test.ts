@@ -41,13 +41,3 @@ t.test('rules, listed and read back, are the same', async (t) => {
     { numRuns: 100 },
   );
 });
-
-t.test('what does not count is left out', async (t) => {
-  const rule = { id: 'r', resource_type: 'network', decision: 'allow', resources: ['a.com'] };
-  const more = { layer: 'org', actions: ['net:connect:tcp'], provenance: { created_via: 'added' } };
-  const listing = { ...rule, ...more } as const;
-  const of = (status: 'active' | 'inactive') =>
-    rulesOfListing([{ ...listing, status } as never], new ScopeTable());
-  t.match(of('active'), [{ id: 'r', source: 'remote', scope: 0 }]);
-  t.strictSame(of('inactive'), []);
-});

@@ -86,6 +86,7 @@ t.test('the daemon tells about itself', async (t) => {
     '/environment',
     '/network/log',
     '/network/log/stream',
+    '/policy/apply',
     '/policy/governance',
     '/policy/inspect',
     '/policy/network/check',

@@ -1,0 +1,88 @@
+// A policy, written as a file that read.ts reads back the same.
+import { Document, isNode } from 'yaml';
+import { methodNames } from '../policy/http.ts';
+import type { Resource } from '../policy/resource.ts';
+import { protocolsOf } from '../policy/rule-facts.ts';
+import type { DocumentRule, PolicyDocument } from './document.ts';
+import type { DocumentText, RuleEntryText } from './schema.ts';
+
+export type Comments = {
+  /** Lines at the top. */
+  readonly header?: readonly string[];
+  /** Lines before a rule. */
+  readonly of?: (rule: DocumentRule) => readonly string[];
+};
+
+/** @returns YAML, with a newline at its end */
+export function writeDocument(
+  document: PolicyDocument,
+  { header = [], of }: Comments = {},
+): string {
+  const yaml = new Document(documentText(document));
+  if (of !== undefined) commentRules(yaml, document, of);
+  const top = header.map((line) => `${`# ${line}`.trimEnd()}\n`).join('');
+  return top + yaml.toString({ lineWidth: 0 });
+}
+
+function commentRules(
+  yaml: Document,
+  document: PolicyDocument,
+  of: Required<Comments>['of'],
+): void {
+  for (const [sandbox, rules] of bySandbox(document)) {
+    const path = sandbox === null ? ['rules'] : ['sandboxes', sandbox];
+    for (const [i, rule] of rules.entries()) {
+      const node = yaml.getIn([...path, i], true);
+      const lines = of(rule).map((line) => ` ${line}`);
+      if (isNode(node) && lines.length > 0) node.commentBefore = lines.join('\n');
+    }
+  }
+}
+
+/** What the YAML says; as JSON it says the same. */
+export function documentText(document: PolicyDocument): DocumentText {
+  const { preset, presetRules } = document;
+  const groups = bySandbox(document);
+  const global = groups.get(null) ?? [];
+  groups.delete(null);
+  return {
+    version: 1,
+    ...(preset !== null && { preset }),
+    ...(presetRules !== null && {
+      preset_rules: Object.fromEntries(presetRules.map((rule) => [rule.id, texts(rule.resources)])),
+    }),
+    ...(global.length > 0 && { rules: global.map(entryOf) }),
+    ...(groups.size > 0 && {
+      sandboxes: Object.fromEntries(
+        [...groups].map(([name, rules]) => [String(name), rules.map(entryOf)]),
+      ),
+    }),
+  };
+}
+
+function bySandbox({ rules, sandboxes }: PolicyDocument): Map<string | null, DocumentRule[]> {
+  const groups = new Map<string | null, DocumentRule[]>(sandboxes.map(({ name }) => [name, []]));
+  for (const rule of rules) {
+    const group = groups.get(rule.sandbox);
+    if (group === undefined) groups.set(rule.sandbox, [rule]);
+    else group.push(rule);
+  }
+  return groups;
+}
+
+/** What goes without saying is not said. */
+function entryOf({ id, decision, resources, protocols, http }: DocumentRule): RuleEntryText {
+  const usual = String(protocols) === String(protocolsOf(decision));
+  return {
+    ...(id !== null && { id }),
+    ...(decision === 'allow' ? { allow: texts(resources) } : { deny: texts(resources) }),
+    ...(http === undefined && !usual && { protocols: [...protocols] }),
+    ...(http && { methods: [...methodNames(http)] }),
+    ...(http && String(http.paths) !== '/**' && { paths: [...http.paths] }),
+  };
+}
+
+function texts(resources: readonly Resource[]): string | string[] {
+  const all = resources.map(({ text }) => text);
+  return all.length === 1 ? (all[0] ?? '') : all;
+}
