@@ -55,7 +55,10 @@ const Exchange = z
       .string()
       .nullable()
       .describe('The resource of the bypass list that kept the proxy from looking inside.'),
-    injected: z.string().nullable().describe('Ids of the secrets that were added, comma list.'),
+    injected: z
+      .string()
+      .nullable()
+      .describe('Ids of the secrets that were added, and of the client certificate; comma list.'),
     masked: count.describe('How often a secret came back, and was masked.'),
     status: z.int().min(0).max(999).describe('Sent to the client; 0 when none was.'),
     bytes_up: count.describe('Of content, from the client.'),
