@@ -124,6 +124,11 @@ export const HTTP_PATHS_MAX = 64; // Of one rule.
 export const HTTP_PATH_PATTERN_BYTES_MAX = 512;
 export const HTTP_PATH_BYTES_MAX = 8_192; // Of a request whose path is judged; longer ones are refused.
 
+// Certificates of destinations.
+export const OCSP_BYTES_MAX = 16_384; // With the certificate of a delegated responder, real ones take 2 KiB.
+export const OCSP_SKEW_MS = 300_000; // A responder's clock may be ahead of ours.
+export const TLS_SESSION_MS_MAX = 3_600_000; // A certificate is looked at anew at least this often.
+
 // Client certificates.
 export const CLIENT_CERTIFICATES_MAX = 64; // A context of TLS each: 1.5 MiB per worker, and 20 ms when it is first used.
 export const CLIENT_CERTIFICATE_FILE_BYTES_MAX = 262_144; // A chain and a key have a tenth of it.

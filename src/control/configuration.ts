@@ -1,6 +1,7 @@
 // What the workers are told beside the sandboxes: put together anew at each change, from the options
 // of the start and from what can be changed while running.
 import type { SecureContext } from 'node:tls';
+import type { Clock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
 import { type ClientCertificate, ClientCertificates } from '../credentials/client-certificate.ts';
 import { Trust } from '../proxy/secure.ts';
@@ -34,10 +35,13 @@ export type ProxyOptions = {
   readonly api?: { readonly listen: string; readonly token: string } | undefined;
 };
 
+type Around = { readonly reusePort: boolean; readonly clock: Clock };
+
 /** The workers' settings, put together anew at each change. */
 export class Configuration {
   readonly #options: ProxyOptions;
   readonly #reusePort: boolean;
+  readonly #clock: Clock;
   readonly #api: Listen | null;
   readonly #certificates: ClientCertificates;
   #trust: Trust | null = null;
@@ -46,9 +50,10 @@ export class Configuration {
   /** Of the organisation that governs; its refusals end with it. */
   supportMessage: string | null = null;
 
-  constructor(options: ProxyOptions, reusePort: boolean) {
+  constructor(options: ProxyOptions, { reusePort, clock }: Around) {
     this.#options = options;
     this.#reusePort = reusePort;
+    this.#clock = clock;
     const resources = options.clientCertificates.map(({ resource }) => resource);
     this.#certificates = new ClientCertificates(resources, async (one) => this.certificateOf(one));
     this.#listen = { kind: 'tcp', ...parseListen(options.listen, 0) };
@@ -74,7 +79,8 @@ export class Configuration {
 
   /** What a destination may be certified by, and what it is presented; made when it is first needed. */
   readonly trusted = (host: string, port: number): Promise<SecureContext> => {
-    this.#trust ??= new Trust(this.#options.upstreamAuthorities, this.#certificates);
+    const { upstreamAuthorities } = this.#options;
+    this.#trust ??= new Trust(this.#clock, upstreamAuthorities, this.#certificates);
     return this.#trust.contextTowards(host, port);
   };
 

@@ -69,7 +69,7 @@ async function start(
   const startedMs = around.clock.monotonicMs();
   const state = await openState(options.keyStore, around, closing);
   const publisher = await Publisher.create();
-  const configuration = new Configuration(options, around.reusePort);
+  const configuration = new Configuration(options, around);
   const managed = await manage(state, publisher, configuration, around, closing);
   const { policy, sandboxes, secrets, configure } = managed;
   await prepare(options, policy, sandboxes, around.logger);

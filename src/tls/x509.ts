@@ -49,7 +49,8 @@ export function der(part: Node): Buffer {
   return Buffer.from(asn1.toDer(part).getBytes(), 'binary');
 }
 
-function parse(bytes: Buffer): Node {
+/** @throws for what is not DER */
+export function parse(bytes: Buffer): Node {
   return asn1.fromDer(bytes.toString('binary'));
 }
 
@@ -72,21 +73,28 @@ function tbsOf(certificate: X509Certificate): Node[] {
   return childrenOf(childrenOf(parse(certificate.raw))[0]);
 }
 
-function childrenOf(part: Node | undefined): Node[] {
+export function childrenOf(part: Node | undefined): Node[] {
   return Array.isArray(part?.value) ? part.value : [];
+}
+
+/** The content of an extension; null when there is none. */
+export function extensionOf(certificate: X509Certificate, dotted: string): Buffer | null {
+  const wanted = asn1.oidToDer(dotted).getBytes();
+  for (const one of childrenOf(childrenOf(tbsOf(certificate).at(-1))[0])) {
+    const [id, ...rest] = childrenOf(one);
+    const value = rest.at(-1)?.value;
+    if (id?.value === wanted && typeof value === 'string') return Buffer.from(value, 'binary');
+  }
+  return null;
 }
 
 /** What leaves must name their issuer's key by: what it says itself, else what its key gives. */
 export function issuerKeyIdentifier(certificate: X509Certificate): Buffer {
-  const wanted = asn1.oidToDer(OIDS.subjectKeyIdentifier).getBytes();
-  for (const one of childrenOf(childrenOf(tbsOf(certificate).at(-1))[0])) {
-    const [id, ...rest] = childrenOf(one);
-    const value = rest.at(-1)?.value;
-    if (id?.value !== wanted || typeof value !== 'string') continue;
-    const inner = parse(Buffer.from(value, 'binary')).value;
-    if (typeof inner === 'string') return Buffer.from(inner, 'binary');
-  }
-  return keyIdentifier(certificate.publicKey);
+  const said = extensionOf(certificate, OIDS.subjectKeyIdentifier);
+  const inner = said === null ? null : parse(said).value;
+  return typeof inner === 'string'
+    ? Buffer.from(inner, 'binary')
+    : keyIdentifier(certificate.publicKey);
 }
 
 /** RFC 5280 section 4.2.1.2, method 1: SHA-1 of the public key's bits. */

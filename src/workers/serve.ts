@@ -77,7 +77,7 @@ class Worker {
     this.#certificates = new ClientCertificates(task.settings.clientCertificates, (resource) =>
       this.#keyPairs.ask(resource),
     );
-    const trust = new Trust(task.settings.upstreamAuthorities, this.#certificates);
+    const trust = new Trust(systemClock, task.settings.upstreamAuthorities, this.#certificates);
     this.#upstreams = new Upstreams(trust, this.#tick);
     this.#settings = task.settings;
     this.#contexts = contextsOf(task.settings);

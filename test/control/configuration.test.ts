@@ -2,6 +2,7 @@
 import { createServer } from 'node:https';
 import type { TLSSocket } from 'node:tls';
 import t from 'tap';
+import { systemClock } from '../../src/base/clock.ts';
 import { Configuration, type ProxyOptions } from '../../src/control/configuration.ts';
 import { askForToken } from '../../src/credentials/token-request.ts';
 import { TestAuthority } from '../helpers/certificates.ts';
@@ -33,7 +34,10 @@ t.test('client certificates: a token endpoint gets them, workers are told no key
   const port = await listening(t, server);
   const resource = `localhost:${port}`;
   const clientCertificates = [{ resource, chain, key }];
-  const configuration = new Configuration({ ...OPTIONS, clientCertificates }, true);
+  const configuration = new Configuration(
+    { ...OPTIONS, clientCertificates },
+    { reusePort: true, clock: systemClock },
+  );
 
   const { ticketKeys } = TLS_SETTINGS;
   const material = TLS_SETTINGS.authority;

@@ -51,6 +51,15 @@ export class TestAuthority {
     return new TestAuthority(folder, stem);
   }
 
+  /** A certificate under itself, and no authority. */
+  static selfSigned(names: string): Issued {
+    const stem = join(mkdtempSync(join(tmpdir(), 'sallyport-certificates-')), 'self');
+    const files = ['-keyout', `${stem}.key`, '-out', `${stem}.pem`];
+    const about = ['-subj', '/CN=self', '-addext', `subjectAltName=${names}`];
+    openssl('req', '-x509', ...KEYS.ec, '-nodes', ...files, '-days', '2', ...about);
+    return { key: readFileSync(`${stem}.key`, 'utf8'), cert: readFileSync(`${stem}.pem`, 'utf8') };
+  }
+
   /** Its own certificate, PEM. */
   get pem(): string {
     return readFileSync(`${this.#stem}.pem`, 'utf8');
@@ -65,9 +74,10 @@ export class TestAuthority {
     return { key: readFileSync(`${stem}.key`, 'utf8'), cert: readFileSync(`${stem}.pem`, 'utf8') };
   }
 
-  /** An authority below this one. */
-  below(): TestAuthority {
-    return new TestAuthority(this.#folder, this.#issue({ names: 'DNS:below', authority: true }));
+  /** An authority below this one, or something that would like to be one. */
+  below(wanted: Partial<Wanted> = {}): TestAuthority {
+    const below = { names: 'DNS:below', authority: true, ...wanted };
+    return new TestAuthority(this.#folder, this.#issue(below));
   }
 
   #issue({ names, days = 2, key = 'ec', authority = false, ...more }: Wanted): string {

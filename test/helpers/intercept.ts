@@ -9,7 +9,7 @@ import type { ClientCertificate } from '../../src/credentials/client-certificate
 import type { ProxySettings } from '../../src/proxy/exchange.ts';
 import type { Services as ProxyServices } from '../../src/proxy/pipeline.ts';
 import { localhostCertificate } from './certificates.ts';
-import { startProxy, type TestProxy } from './proxy.ts';
+import { startProxy, type TestProxy, type TestSandbox } from './proxy.ts';
 import { connectTo, type Wire, wire, within } from './wire.ts';
 
 /** Of origins and, since the tests are at home on localhost, of the proxy too. */
@@ -56,20 +56,33 @@ type Options = {
   readonly rules?: NonNullable<Parameters<typeof startProxy>[0]>['rules'];
   readonly clientCertificates?: readonly ClientCertificate[];
   readonly grants?: ProxyServices['grants'];
+  /** PEM of authorities that origins may have, beside that of `certificate`. */
+  readonly trusted?: readonly string[];
+  readonly sandboxes?: readonly TestSandbox[];
 };
 
 /** Allows all ports of localhost that are given, and has a credential for them. */
 export async function interceptor(
   t: Test,
   ports: readonly number[],
-  { settings, bindings = [BINDING], allowed, rules, clientCertificates = [], grants }: Options = {},
+  {
+    settings,
+    bindings = [BINDING],
+    allowed,
+    rules,
+    clientCertificates = [],
+    trusted = [],
+    sandboxes,
+    grants,
+  }: Options = {},
 ): Promise<TestProxy> {
   const proxy = await startProxy({
     rules: rules ?? [['allow', allowed ?? ports.map((port) => `localhost:${port}`).join(',')]],
     bindings,
     contextFor: () => context,
-    trusted: [certificate.authority],
+    trusted: [certificate.authority, ...trusted],
     clientCertificates,
+    ...(sandboxes && { sandboxes }),
     ...(settings && { settings }),
     ...(grants && { grants }),
   });
@@ -82,10 +95,11 @@ export async function tunnel(
   t: Test,
   proxy: Pick<TestProxy, 'port'>,
   authority: string,
+  fields = '',
 ): Promise<Wire> {
   const client = await wire(proxy.port);
   t.teardown(() => client.socket.destroy());
-  client.send(connectTo(authority));
+  client.send(connectTo(authority, fields));
   await client.until('HTTP/1.1 200 Connection established\r\n\r\n');
   return client;
 }
@@ -95,8 +109,9 @@ export async function tlsInside(
   proxy: TestProxy,
   port: number,
   protocol: 'h2' | 'http/1.1',
+  fields = '',
 ): Promise<TLSSocket> {
-  const { socket } = await tunnel(t, proxy, `localhost:${port}`);
+  const { socket } = await tunnel(t, proxy, `localhost:${port}`, fields);
   socket.removeAllListeners('data');
   const secure = connectTls({
     socket,
@@ -113,8 +128,9 @@ export async function http2Inside(
   t: Test,
   proxy: TestProxy,
   port: number,
+  fields = '',
 ): Promise<ClientHttp2Session> {
-  const secure = await tlsInside(t, proxy, port, 'h2');
+  const secure = await tlsInside(t, proxy, port, 'h2', fields);
   const session = connectHttp2(`https://localhost:${port}`, { createConnection: () => secure });
   session.on('error', () => {});
   t.teardown(() => session.destroy());

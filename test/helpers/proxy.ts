@@ -27,7 +27,14 @@ import { Upstreams } from '../../src/proxy/upstreams.ts';
 import { createInflight, Inflight } from '../../src/workers/inflight.ts';
 
 export const TOKEN = 'a-token-of-the-tests';
-export const AUTHORIZATION = `Basic ${Buffer.from(`box:${TOKEN}`).toString('base64')}`;
+export const AUTHORIZATION = authorizationOf('box');
+
+/** Of the sandbox with this name; all have the same token. */
+export function authorizationOf(name: string): string {
+  return `Basic ${Buffer.from(`${name}:${TOKEN}`).toString('base64')}`;
+}
+
+export type TestSandbox = { readonly name: string; readonly scope: number };
 
 export type TestProxy = {
   readonly port: number;
@@ -53,6 +60,8 @@ type Options = {
   /** PEM of authorities that origins may have beside the system's. */
   readonly trusted?: readonly string[];
   readonly clientCertificates?: readonly ClientCertificate[];
+  /** Beside `box`, whose scope is 1. */
+  readonly sandboxes?: readonly TestSandbox[];
 };
 
 function noContext(): never {
@@ -88,7 +97,12 @@ export async function startProxy(options: Options = {}): Promise<TestProxy> {
     }
   });
   const tokenSha256 = createHash('sha256').update(TOKEN).digest('hex');
-  const box = { name: 'box', scope: 1, tokenSha256, sourceAddress: null, deny: null };
+  const records = [{ name: 'box', scope: 1 }, ...(options.sandboxes ?? [])].map((sandbox) => ({
+    ...sandbox,
+    tokenSha256,
+    sourceAddress: null,
+    deny: null,
+  }));
   const certificates = certificatesOf(options.clientCertificates ?? []);
   const settings: ProxySettings = {
     addressGuard: 'strict',
@@ -106,7 +120,10 @@ export async function startProxy(options: Options = {}): Promise<TestProxy> {
   };
   const defaultSandbox = options.defaultSandbox === undefined ? 'box' : options.defaultSandbox;
   const tick = { nowMs: systemClock.monotonicMs() };
-  const upstreams = new Upstreams(new Trust(options.trusted ?? [], certificates), tick);
+  const upstreams = new Upstreams(
+    new Trust(systemClock, options.trusted ?? [], certificates),
+    tick,
+  );
   const pipeline = createPipeline({
     matcher: referenceMatcher(rulesOf(options.rules ?? [])),
     resolver:
@@ -114,7 +131,7 @@ export async function startProxy(options: Options = {}): Promise<TestProxy> {
         ? resolverOf(options.names)
         : new Resolver(systemClock, options.ask),
     current: {
-      registry: new Registry([box], defaultSandbox),
+      registry: new Registry(records, defaultSandbox),
       settings,
       credentials: new Credentials(options.bindings ?? []),
       contextFor: options.contextFor ?? noContext,

@@ -4,6 +4,7 @@ import { createSecureServer } from 'node:http2';
 import { createServer } from 'node:https';
 import type { TLSSocket } from 'node:tls';
 import tap, { type Test } from 'tap';
+import { systemClock } from '../../src/base/clock.ts';
 import type { ClientCertificate } from '../../src/credentials/client-certificate.ts';
 import type { Address } from '../../src/policy/address.ts';
 import type { Host } from '../../src/policy/host.ts';
@@ -145,7 +146,9 @@ for (const http2 of [false, true]) {
   tap.test(`each identity has its connections, http2 ${http2}`, async (t) => {
     const port = await asking(t, { must: false, names });
     const certificates = certificatesOf([client('a.test', 'a'), client('b.test', 'b')]);
-    const upstreams = new Upstreams(new Trust([origins.pem], certificates), { nowMs: 0 });
+    const upstreams = new Upstreams(new Trust(systemClock, [origins.pem], certificates), {
+      nowMs: 0,
+    });
     t.teardown(() => upstreams.destroy());
     const asked = async (host: string): Promise<string> => {
       const { dispatcher } = await upstreams.secureTowards(permit(host, port), http2);
@@ -187,7 +190,7 @@ tap.test('a session is not resumed under another identity', async (t) => {
   let resource = 'a.test';
   const certificates = certificatesOf([client('a.test', 'first'), client('*.test', 'second')]);
   certificates.towards = () => resource;
-  const trust = new Trust([origins.pem], certificates);
+  const trust = new Trust(systemClock, [origins.pem], certificates);
   t.notOk(await dialled(trust));
   t.ok(await dialled(trust));
   resource = '*.test';

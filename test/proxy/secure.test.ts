@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createServer, type TLSSocket, type TlsOptions } from 'node:tls';
 import tap, { type Test } from 'tap';
+import { systemClock } from '../../src/base/clock.ts';
 import type { Address } from '../../src/policy/address.ts';
 import type { Host } from '../../src/policy/host.ts';
 import { Permit } from '../../src/proxy/decide.ts';
@@ -11,7 +12,7 @@ import { TestAuthority } from '../helpers/certificates.ts';
 import { tcpOrigin, within } from '../helpers/wire.ts';
 
 const root = TestAuthority.create();
-const trust = new Trust([root.pem]);
+const trust = new Trust(systemClock, [root.pem]);
 
 function permit(port: number, host = 'localhost', scope = 1): Permit {
   const target = { host: host as Host, port, method: 'GET', path: '/' };
@@ -109,6 +110,48 @@ tap.test('no TLS, or an old one, is no reason to do without', async (t) => {
     code: 'SALLYPORT_UPSTREAM_UNREACHABLE',
   });
 });
+
+tap.test('the environment cannot switch verification off', async (t) => {
+  const { port, sockets } = await origin(t, stranger.issue({ names: 'DNS:localhost' }));
+  const before = process.env.NODE_TLS_REJECT_UNAUTHORIZED;
+  process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
+  t.teardown(() => {
+    if (before === undefined) delete process.env.NODE_TLS_REJECT_UNAUTHORIZED;
+    else process.env.NODE_TLS_REJECT_UNAUTHORIZED = before;
+  });
+  await t.rejects(dialSecure(permit(port), ['http/1.1'], trust), {
+    code: 'SALLYPORT_UPSTREAM_CERTIFICATE',
+  });
+  for (const socket of sockets) t.equal(socket.bytesRead, 0);
+});
+
+const HOUR_MS = 3_600_000;
+
+for (const maxVersion of ['TLSv1.3', 'TLSv1.2'] as const) {
+  tap.test(`${maxVersion} sessions end when their certificate is to be seen again`, async (t) => {
+    const leaf = root.issue({ names: 'DNS:localhost', days: 1 });
+    const { port } = await origin(t, { ...leaf, maxVersion });
+    const startMs = Date.now();
+    let nowMs = startMs;
+    const clock = { wallMs: () => nowMs, monotonicMs: () => 0 };
+    const watched = new Trust(clock, [root.pem]);
+    const resumedAt = async (afterMs: number): Promise<boolean> => {
+      nowMs = startMs + afterMs;
+      const socket = await dialSecure(permit(port), ['http/1.1'], watched);
+      await within('the ticket', once(socket, 'data'));
+      const reused = socket.isSessionReused();
+      socket.destroy();
+      return reused;
+    };
+    t.notOk(await resumedAt(0));
+    t.ok(await resumedAt(HOUR_MS / 2));
+    t.notOk(await resumedAt(HOUR_MS), 'though it was resumed and so renewed meanwhile');
+    t.ok(await resumedAt(HOUR_MS * 1.9));
+    t.notOk(await resumedAt(HOUR_MS * 23.5));
+    t.ok(await resumedAt(HOUR_MS * 23.9));
+    t.notOk(await resumedAt(HOUR_MS * 24.1), 'its certificate has expired by now');
+  });
+}
 
 tap.test('sessions are resumed, each sandbox its own', async (t) => {
   const { port } = await origin(t, root.issue({ names: 'DNS:localhost' }));

@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import tap, { type Test } from 'tap';
 import { Pool } from 'undici';
+import { systemClock } from '../../src/base/clock.ts';
 import { POOLS_PER_WORKER_MAX } from '../../src/base/limits.ts';
 import type { Address } from '../../src/policy/address.ts';
 import type { Host } from '../../src/policy/host.ts';
@@ -77,7 +78,7 @@ async function ask(upstream: Upstream): Promise<string> {
 
 tap.test('pools are kept by where they lead', async (t) => {
   const [one, two] = [await origin(t), await origin(t, '127.0.0.2')];
-  const upstreams = new Upstreams(new Trust([]), { nowMs: 0 });
+  const upstreams = new Upstreams(new Trust(systemClock, []), { nowMs: 0 });
   const first = upstreams.towards(permit(['127.0.0.1'], one.port));
   t.equal(upstreams.towards(permit(['127.0.0.1'], one.port)), first);
   t.not(upstreams.towards(permit(['127.0.0.2'], one.port)), first, 'another address');
@@ -96,7 +97,7 @@ tap.test('pools are kept by where they lead', async (t) => {
 
 tap.test('a pool whose last connection ended is let go', async (t) => {
   const { port, close } = await origin(t);
-  const upstreams = new Upstreams(new Trust([]), { nowMs: 0 });
+  const upstreams = new Upstreams(new Trust(systemClock, []), { nowMs: 0 });
   const upstream = upstreams.towards(permit(['127.0.0.1'], port));
   await ask(upstream);
   t.equal(upstreams.size, 1);
@@ -115,7 +116,7 @@ tap.test('a pool whose last connection ended is let go', async (t) => {
 
 tap.test('the number of pools is bounded, and those in use are not cut', async (t) => {
   const { port } = await origin(t);
-  const upstreams = new Upstreams(new Trust([]), { nowMs: 0 });
+  const upstreams = new Upstreams(new Trust(systemClock, []), { nowMs: 0 });
   const oldest = upstreams.towards(permit(['127.0.0.1'], port));
   const running = ask(oldest);
   for (let i = 0; i < POOLS_PER_WORKER_MAX; i++)
