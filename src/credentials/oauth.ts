@@ -171,7 +171,8 @@ export class OAuthSource implements Source {
     const { tokenUrl: url, format } = client;
     const asked = { url, format, ...question(client, this.#secrets) };
     const { hostname, port } = new URL(url);
-    const context = await contextTowards(hostname, Number(port) || 443);
+    const host = hostname.replace(/^\[|\]$/g, '');
+    const context = await contextTowards(host, Number(port) || 443);
     const answer = await askForToken(asked, { context, signal });
     if (answer.status !== 200) throw this.#refusal(answer);
     await this.#rotate(answer.body.refresh_token);

@@ -27,6 +27,7 @@ function sourceOf({ url }: TokenEndpoint, { client, secrets }: Given = {}) {
   };
   const stop = new AbortController();
   const kept: OAuthSecrets[] = [];
+  const towards: string[] = [];
   const source = new OAuthSource({
     client: {
       tokenUrl: url,
@@ -40,17 +41,33 @@ function sourceOf({ url }: TokenEndpoint, { client, secrets }: Given = {}) {
     },
     secrets: { refreshToken: 'refresh-0', clientSecret: null, ...secrets },
     clock,
-    contextTowards: async () => context,
+    contextTowards: async (host, port) => {
+      towards.push(`${host} ${port}`);
+      return context;
+    },
     signal: stop.signal,
   });
   source.keep = async (secrets) => void kept.push(secrets);
-  return { source, clock, kept, stop };
+  return { source, clock, kept, stop, towards };
 }
 
 async function world(t: Test, given: Given = {}) {
   const endpoint = await tokenEndpoint(t);
   return { endpoint, ...sourceOf(endpoint, given) };
 }
+
+t.test('what is trusted and presented is that of the endpoint', async (t) => {
+  const endpoint = await tokenEndpoint(t);
+  for (const [tokenUrl, expected] of [
+    ['https://[::1]:1/token', '::1 1'],
+    ['https://LOCALHOST:1/token', 'localhost 1'],
+  ] as const) {
+    const { source, towards } = sourceOf(endpoint, { client: { tokenUrl } });
+    await t.rejects(source.fetch(), UNAVAILABLE);
+    t.strictSame(towards, [expected]);
+  }
+  t.equal(endpoint.asked.length, 0);
+});
 
 t.test('one token serves all, until shortly before its end', async (t) => {
   const { endpoint, source, clock } = await world(t);
