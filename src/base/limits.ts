@@ -69,6 +69,7 @@ export const KEEP_ALIVE_TIMEOUT_MS = 75_000; // Idle client connection; squid us
 export const LINGER_MS = 5_000; // After our last word, for the client to take it and go.
 export const SWEEP_MS = 1_000; // Resolution of the time-outs above.
 export const BODY_IDLE_TIMEOUT_MS = 300_000; // No byte either way within one exchange.
+export const EXCHANGE_IDLE_TIMEOUT_MS = 600_000; // The same as the client's side sees it; the upstream's comes first and has a code.
 export const TUNNEL_IDLE_TIMEOUT_MS = 3_600_000; // Long-lived sockets are common in tunnels.
 export const HALF_CLOSED_TIMEOUT_MS = 300_000; // One direction ended, the other silent.
 
@@ -106,6 +107,8 @@ export const HTTP2_RESETS_PER_SECOND_MAX = 50; // ... and lastingly.
 export const HTTP2_INVALID_FRAMES_MAX = 20;
 export const HTTP2_SETTINGS_ENTRIES_MAX = 32;
 export const HTTP2_PINGS_MAX = 10; // Unanswered.
+export const HTTP2_CONTROLS_PER_SECOND_MAX = 10_000; // PING and SETTINGS; gRPC measures the way with one PING a round trip.
+export const HTTP2_UNSERVED_STREAMS_MAX = 200; // Refused before they are requests (field lists that are too long), beside one a second.
 export const HTTP2_ORIGINS_MAX = 512; // Per worker: connections, and what is remembered of who speaks it.
 export const HTTP2_UNKNOWN_MS = 600_000; // How long "speaks HTTP/1.1 only" is believed.
 

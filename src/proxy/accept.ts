@@ -25,6 +25,8 @@ export type Held = {
   drain(): void;
   /** Silent for too long. */
   expire(): void;
+  /** Once a second: what cannot be told from the connection's phase and silence. */
+  watch?(): void;
 };
 
 const NOTHING = Buffer.alloc(0);

@@ -11,8 +11,10 @@ import { type Duplex, Readable } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { SallyportError } from '../base/errors.ts';
 import {
+  EXCHANGE_IDLE_TIMEOUT_MS,
   FIELDS_MAX,
   HEAD_BYTES_MAX,
+  HTTP2_CONTROLS_PER_SECOND_MAX,
   HTTP2_INVALID_FRAMES_MAX,
   HTTP2_PINGS_MAX,
   HTTP2_RESETS_BURST_MAX,
@@ -20,6 +22,7 @@ import {
   HTTP2_SESSION_BYTES_MAX,
   HTTP2_SETTINGS_ENTRIES_MAX,
   HTTP2_STREAMS_MAX,
+  HTTP2_UNSERVED_STREAMS_MAX,
   HTTP2_WINDOW_BYTES,
 } from '../base/limits.ts';
 import type { Held, Phase } from './accept.ts';
@@ -29,7 +32,8 @@ import { Http2Reply } from './http2-reply.ts';
 import type { Origin } from './identify.ts';
 import type { Tick } from './tunnel.ts';
 
-const { NGHTTP2_CANCEL } = constants;
+const { NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_NO_ERROR, NGHTTP2_PROTOCOL_ERROR } =
+  constants;
 const NOTHING = Buffer.alloc(0);
 
 export class Http2Connection implements Held {
@@ -38,10 +42,13 @@ export class Http2Connection implements Held {
   readonly inside: Inside;
   readonly tick: Tick;
   sinceMs: number;
-  draining = false;
   readonly #session: ServerHttp2Session;
   readonly #serve: Serve;
-  #streams = 0;
+  readonly #clients = new Set<StreamClient>();
+  #draining = false;
+  #requests = 0; // In the connection's life.
+  #forgiven = 0; // Streams that were no requests, one a second; clients may leave numbers out.
+  #controls = 0; // In this second.
 
   constructor(socket: TLSSocket, origin: Origin, serve: Serve, tick: Tick, inside: Inside) {
     this.socket = socket;
@@ -68,19 +75,29 @@ export class Http2Connection implements Held {
         initialWindowSize: HTTP2_WINDOW_BYTES,
       },
     });
-    this.#session.on('error', () => socket.destroy());
+    sayGoaway(this.#session);
+    this.#session.on('error', () => {}); // Node ends the socket.
+    this.#session.on('ping', () => this.#onControl());
+    this.#session.on('remoteSettings', () => this.#onControl());
     this.#session.on('stream', (stream, _headers, flags, raw) => {
       void this.#onStream(stream, flags, raw);
     });
   }
 
   get phase(): Phase {
-    return this.#streams > 0 ? 'exchange' : 'idle';
+    if (this.#clients.size === 0) return 'idle';
+    for (const client of this.#clients) if (client.takenOver) return 'tunnel';
+    return 'exchange';
+  }
+
+  /** Node has said GOAWAY to one that is destroyed; whoever reads nothing does not see it and stays. */
+  get draining(): boolean {
+    return this.#draining || this.#session.destroyed;
   }
 
   /** No further requests; those under way finish. */
   drain(): void {
-    this.draining = true;
+    this.#draining = true;
     this.#session.close();
   }
 
@@ -89,14 +106,37 @@ export class Http2Connection implements Held {
     this.#session.destroy();
   }
 
+  /** Streams that nobody reads any more, and what nghttp2 refuses without a limit or a word to us. */
+  watch(): void {
+    this.#controls = 0;
+    if (this.#session.destroyed) return;
+    for (const client of this.#clients) client.watch();
+    const opened = ((this.#session.state.lastProcStreamID ?? 0) + 1) / 2; // Odd numbers, in order.
+    const unserved = opened - this.#requests - this.#forgiven;
+    if (unserved > HTTP2_UNSERVED_STREAMS_MAX) this.#calm();
+    else if (unserved > 0) this.#forgiven++;
+  }
+
+  /** Each costs an answer, and nothing else bounds them. */
+  #onControl(): void {
+    if (++this.#controls > HTTP2_CONTROLS_PER_SECOND_MAX) this.#calm();
+  }
+
+  #calm(): void {
+    this.#session.destroy(new Error('frames that ask for nothing'), NGHTTP2_ENHANCE_YOUR_CALM);
+  }
+
   async #onStream(stream: ServerHttp2Stream, flags: number, raw: readonly string[]): Promise<void> {
-    this.#streams++;
-    this.sinceMs = this.tick.nowMs;
+    this.#requests++;
     stream.on('error', () => {}); // 'close' follows.
-    stream.once('close', () => this.#streams--);
+    const client = new StreamClient(this, stream);
+    this.#clients.add(client);
+    stream.once('close', () => {
+      this.#clients.delete(client);
+      this.sinceMs = this.tick.nowMs;
+    });
     const ended = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
     let head: Http2Head;
-    const client = new StreamClient(this, stream);
     try {
       head = readHttp2Head(raw);
     } catch (error) {
@@ -113,6 +153,19 @@ export class Http2Connection implements Held {
   }
 }
 
+/**
+ * Node destroys the streams of a session before it says GOAWAY, and while their resets are being
+ * written it loses what comes behind them. So GOAWAY goes first.
+ */
+function sayGoaway(session: ServerHttp2Session): void {
+  const destroy = session.destroy.bind(session);
+  session.destroy = (error, code) => {
+    const why = code ?? (error === undefined ? NGHTTP2_NO_ERROR : NGHTTP2_PROTOCOL_ERROR);
+    if (!session.destroyed && !session.closed) session.goaway(why);
+    destroy(error, code);
+  };
+}
+
 /** One stream as the pipeline sees its client. */
 class StreamClient implements Client {
   readonly origin: Origin;
@@ -120,16 +173,18 @@ class StreamClient implements Client {
   readonly http2 = true;
   onGone: (() => void) | null = null;
   contentBytes = 0;
+  takenOver = false;
+  #sinceMs = 0;
   readonly #connection: Http2Connection;
   readonly #stream: ServerHttp2Stream;
   #content: StreamContent | null = null;
-  #takenOver = false;
 
   constructor(connection: Http2Connection, stream: ServerHttp2Stream) {
     this.#connection = connection;
     this.origin = connection.origin;
     this.inside = connection.inside;
     this.#stream = stream;
+    this.touch();
     stream.once('close', () => {
       const gone = this.onGone;
       this.onGone = null;
@@ -147,7 +202,7 @@ class StreamClient implements Client {
   }
 
   get gone(): boolean {
-    return !this.#takenOver && this.#stream.destroyed;
+    return !this.takenOver && this.#stream.destroyed;
   }
 
   get contentDone(): boolean {
@@ -155,7 +210,14 @@ class StreamClient implements Client {
   }
 
   touch(): void {
-    this.#connection.sinceMs = this.#connection.tick.nowMs;
+    this.#sinceMs = this.#connection.tick.nowMs;
+    this.#connection.sinceMs = this.#sinceMs;
+  }
+
+  /** Streams beside it keep the connection alive, but not this one. */
+  watch(): void {
+    const silentMs = this.#connection.tick.nowMs - this.#sinceMs;
+    if (!this.takenOver && silentMs > EXCHANGE_IDLE_TIMEOUT_MS) this.destroy();
   }
 
   onceDrained(callback: () => void): void {
@@ -168,7 +230,7 @@ class StreamClient implements Client {
 
   takeOver(): { transport: Duplex; early: Buffer } {
     this.onGone = null;
-    this.#takenOver = true;
+    this.takenOver = true;
     return { transport: this.#stream, early: NOTHING };
   }
 }

@@ -5,27 +5,21 @@ import { unlinkSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { threadId } from 'node:worker_threads';
 import { systemClock } from '../base/clock.ts';
-import {
-  BODY_IDLE_TIMEOUT_MS,
-  CONNECTIONS_PER_WORKER_MAX,
-  HEAD_TIMEOUT_MS,
-  KEEP_ALIVE_TIMEOUT_MS,
-  LINGER_MS,
-  SWEEP_MS,
-} from '../base/limits.ts';
+import { CONNECTIONS_PER_WORKER_MAX, SWEEP_MS } from '../base/limits.ts';
 import { ClientCertificates, certificateId } from '../credentials/client-certificate.ts';
 import { Credentials } from '../credentials/inject.ts';
 import { Lane } from '../matcher/lane.ts';
 import { type Address, classify, parseAddress } from '../policy/address.ts';
 import { resourceMatches } from '../policy/reference.ts';
 import { parseResources } from '../policy/resource.ts';
-import { Connection, type Held, type Phase } from '../proxy/accept.ts';
+import { Connection, type Held } from '../proxy/accept.ts';
 import type { ProxySettings, Serve } from '../proxy/exchange.ts';
 import { type Origin, Registry } from '../proxy/identify.ts';
 import { type Current, createPipeline } from '../proxy/pipeline.ts';
 import { Recorder } from '../proxy/record.ts';
 import { askerOf, Resolver } from '../proxy/resolve.ts';
 import { Trust } from '../proxy/secure.ts';
+import { sweep } from '../proxy/sweep.ts';
 import type { Tick } from '../proxy/tunnel.ts';
 import { Upstreams } from '../proxy/upstreams.ts';
 import { ServerContexts } from '../tls/contexts.ts';
@@ -35,13 +29,6 @@ import { KeyPairs } from './key-pairs.ts';
 import { listenersOf, type Wanted } from './listeners.ts';
 import type { FromWorker, SandboxRecord, ServeSettings, ServeTask, ToWorker } from './messages.ts';
 import { encodeOutcomes } from './outcomes.ts';
-
-const IDLE_MS_MAX: Readonly<Record<Phase, number>> = {
-  idle: KEEP_ALIVE_TIMEOUT_MS,
-  head: HEAD_TIMEOUT_MS,
-  exchange: 2 * BODY_IDLE_TIMEOUT_MS, // The upstream's own time-out comes first and has a code.
-  tunnel: Number.POSITIVE_INFINITY, // tunnel.ts watches its own.
-};
 
 /** Runs one worker until it is told to drain. */
 export async function serve(task: ServeTask): Promise<void> {
@@ -107,14 +94,14 @@ class Worker {
 
   async run(): Promise<void> {
     const { port, settings, sandboxes, worker } = this.#task;
-    const sweep = setInterval(() => this.#sweep(), SWEEP_MS);
+    const sweeping = setInterval(() => this.#sweep(), SWEEP_MS);
     port.on('message', (message: ToWorker) => void this.#receive(message));
     try {
       await this.#listen(listenersOf(settings, sandboxes, worker));
       this.#post({ type: 'listening', port: this.#mainPort(), threadId });
       await this.#ended.promise;
     } finally {
-      clearInterval(sweep);
+      clearInterval(sweeping);
       for (const { server } of this.#servers.values()) server.close();
       await this.#upstreams.destroy();
       this.#recorder.flush();
@@ -204,14 +191,7 @@ class Worker {
   #sweep(): void {
     const nowMs = systemClock.monotonicMs();
     this.#tick.nowMs = nowMs;
-    for (const connection of this.#connections) {
-      const silentMs = nowMs - connection.sinceMs;
-      if (connection.draining && connection.phase === 'idle' && silentMs > LINGER_MS) {
-        connection.socket.destroy();
-      } else if (silentMs > IDLE_MS_MAX[connection.phase]) {
-        connection.expire();
-      }
-    }
+    sweep(this.#connections, nowMs);
   }
 
   #drain(timeoutMs: number): void {

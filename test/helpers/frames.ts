@@ -20,6 +20,9 @@ export const PADDED = 8;
 
 const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
 const STALLED_MS = 1_500;
+const FAST_BYTES = 32_768;
+const PACED_BYTES = 2_048; // One TLS record, so that it is all read before anything is answered.
+const PACE = 'in pace!';
 
 type Payload = Buffer | string;
 export type Field = readonly [name: string, value: string];
@@ -89,6 +92,7 @@ export class FrameClient {
   goaway: number | null = null;
   dataBytes = 0;
   #bytes: Buffer = Buffer.alloc(0);
+  #pongs = 0; // To our own.
   #wake = new Set<() => void>();
 
   /** @param settings  beside the one that keeps the answers' heads easy to read. */
@@ -111,18 +115,44 @@ export class FrameClient {
     if (!this.socket.destroyed) this.socket.write(Buffer.concat(frames));
   }
 
-  /** Sends what `next` makes, `times` times, no faster than it is taken. */
-  async flood(times: number, next: (i: number) => Buffer): Promise<Flooded> {
-    const pieces: Buffer[] = [];
-    for (let i = 0; i < times; i++) {
-      pieces.push(next(i));
-      if (pieces.length < 256 && i + 1 < times) continue;
+  /**
+   * Sends what `next` makes, `times` times: no faster than it is taken, or, `paced`, than a PING
+   * behind each few of them is answered.
+   */
+  async flood(times: number, next: (i: number) => Buffer, paced = false): Promise<Flooded> {
+    const batchBytes = paced ? PACED_BYTES : FAST_BYTES;
+    let i = 0;
+    while (i < times) {
+      const batch: Buffer[] = [];
+      for (let bytes = 0; i < times && bytes < batchBytes; i++) {
+        const piece = next(i);
+        bytes += piece.length;
+        batch.push(piece);
+      }
       if (this.ended || this.socket.destroyed) return 'ended';
-      const taken = this.socket.write(Buffer.concat(pieces.splice(0)));
-      if (!taken && !(await this.#drained())) return this.ended ? 'ended' : 'stalled';
-      await new Promise((resolve) => setImmediate(resolve)); // The proxy lives in this process.
+      const how = paced ? await this.#paced(batch) : await this.#fast(batch);
+      if (how !== 'sent') return how;
     }
     return 'sent';
+  }
+
+  /** Until the first SETTINGS have gone both ways. */
+  async settled(): Promise<void> {
+    await this.#paced([]);
+  }
+
+  async #fast(batch: readonly Buffer[]): Promise<Flooded> {
+    const taken = this.socket.write(Buffer.concat(batch));
+    if (!taken && !(await this.#drained())) return this.ended ? 'ended' : 'stalled';
+    await new Promise((resolve) => setImmediate(resolve)); // The proxy lives in this process.
+    return 'sent';
+  }
+
+  async #paced(batch: readonly Buffer[]): Promise<Flooded> {
+    const pong = this.#pongs + 1;
+    this.socket.write(Buffer.concat([...batch, frame(PING, 0, 0, PACE)]));
+    await this.when('the answer to PING', () => this.#pongs >= pong || this.ended);
+    return this.ended ? 'ended' : 'sent';
   }
 
   async when(what: string, ready: () => boolean): Promise<void> {
@@ -171,13 +201,18 @@ export class FrameClient {
   }
 
   #take(type: number, flags: number, stream: number, payload: Buffer): void {
+    if (type === PING && flags === ACK && payload.toString('latin1') === PACE) this.#pongs++;
+    this.#keep(type, stream, payload);
+    if ((type === DATA || type === HEADERS) && (flags & END_STREAM) !== 0) {
+      this.finished.add(stream);
+    }
+  }
+
+  #keep(type: number, stream: number, payload: Buffer): void {
     if (type === RST_STREAM) this.resets.set(stream, payload.readUInt32BE(0));
     if (type === GOAWAY) this.goaway = payload.readUInt32BE(4);
     if (type === DATA) this.dataBytes += payload.length;
     if (type === HEADERS) this.statuses.set(stream, statusOf(payload));
-    if ((type === DATA || type === HEADERS) && (flags & END_STREAM) !== 0) {
-      this.finished.add(stream);
-    }
   }
 }
 
@@ -192,14 +227,18 @@ function statusOf(block: Buffer): number {
   const length = block[at + 1] ?? 0;
   const value = block.subarray(at + 2, at + 2 + (length & 0x7f));
   if ((length & 0x80) === 0) return Number(value.toString('latin1'));
+  return Number(digitsOf(value));
+}
+
+/** Three digits in Huffman's code: 0 to 2 take five bits, the others six. */
+function digitsOf(value: Buffer): string {
   let bits = '';
   for (const byte of value) bits += byte.toString(2).padStart(8, '0');
   let digits = '';
-  while (digits.length < 3) {
-    const five = Number.parseInt(bits.slice(0, 5), 2);
-    const size = five < 3 ? 5 : 6;
-    digits += five < 3 ? five : Number.parseInt(bits.slice(0, 6), 2) - 0x19 + 3;
-    bits = bits.slice(size);
+  for (let at = 0; digits.length < 3; ) {
+    const five = Number.parseInt(bits.slice(at, at + 5), 2);
+    digits += five < 3 ? five : Number.parseInt(bits.slice(at, at + 6), 2) - 0x19 + 3;
+    at += five < 3 ? 5 : 6;
   }
-  return Number(digits);
+  return digits;
 }

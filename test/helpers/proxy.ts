@@ -2,7 +2,7 @@
 // the wire; workers, daemon and store have their own tests in e2e/ and faults/.
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { type AddressInfo, createServer } from 'node:net';
 import type { SecureContext } from 'node:tls';
 import { systemClock } from '../../src/base/clock.ts';
 import type { Binding } from '../../src/credentials/binding.ts';
@@ -16,13 +16,14 @@ import type { HttpMatch } from '../../src/policy/http.ts';
 import { referenceMatcher } from '../../src/policy/reference.ts';
 import { parseResources } from '../../src/policy/resource.ts';
 import type { Decision, Rule } from '../../src/policy/rule.ts';
-import { Connection } from '../../src/proxy/accept.ts';
+import { Connection, type Held } from '../../src/proxy/accept.ts';
 import type { Outcome, ProxySettings } from '../../src/proxy/exchange.ts';
 import { Registry } from '../../src/proxy/identify.ts';
 import { createPipeline, type Services as ProxyServices } from '../../src/proxy/pipeline.ts';
 import { Recorder } from '../../src/proxy/record.ts';
 import { type Ask, askerOf, Resolver } from '../../src/proxy/resolve.ts';
 import { Trust } from '../../src/proxy/secure.ts';
+import { sweep } from '../../src/proxy/sweep.ts';
 import { Upstreams } from '../../src/proxy/upstreams.ts';
 import { createInflight, Inflight } from '../../src/workers/inflight.ts';
 
@@ -41,6 +42,10 @@ export type TestProxy = {
   readonly outcomes: Outcome[];
   /** Resolves with the next outcome that is not yet in `outcomes`. */
   nextOutcome(): Promise<Outcome>;
+  /** Connections, those inside tunnels too. */
+  readonly held: ReadonlySet<Held>;
+  /** What the worker does once a second, as if so much time had passed since the last one. */
+  sweep(passedMs: number): void;
   close(): Promise<void>;
 };
 
@@ -124,6 +129,11 @@ export async function startProxy(options: Options = {}): Promise<TestProxy> {
     new Trust(systemClock, options.trusted ?? [], certificates),
     tick,
   );
+  const held = new Set<Held>();
+  const hold = (connection: Held): void => {
+    held.add(connection);
+    connection.socket.once('close', () => held.delete(connection));
+  };
   const pipeline = createPipeline({
     matcher: referenceMatcher(rulesOf(options.rules ?? [])),
     resolver:
@@ -136,7 +146,7 @@ export async function startProxy(options: Options = {}): Promise<TestProxy> {
       credentials: new Credentials(options.bindings ?? []),
       contextFor: options.contextFor ?? noContext,
     },
-    hold: () => {},
+    hold,
     demand: async () => {},
     grants: options.grants ?? { renew: async () => {}, keep: async () => {} },
     vetted: new WeakMap(),
@@ -145,11 +155,9 @@ export async function startProxy(options: Options = {}): Promise<TestProxy> {
     tick,
     report: (error) => process.emitWarning(String(error)),
   });
-  const sockets = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-    sockets.add(socket);
     const origin = { listener: null, remoteAddress: '127.0.0.1', loopback: true };
-    new Connection(socket, origin, pipeline, tick);
+    hold(new Connection(socket, origin, pipeline, tick));
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -161,8 +169,13 @@ export async function startProxy(options: Options = {}): Promise<TestProxy> {
       waiting.push(resolve);
       return promise;
     },
+    held,
+    sweep: (passedMs) => {
+      tick.nowMs += passedMs;
+      sweep(held, tick.nowMs);
+    },
     close: async () => {
-      for (const socket of sockets) socket.destroy();
+      for (const { socket } of held) socket.destroy();
       server.close();
       await upstreams.destroy();
       recorder.flush();
