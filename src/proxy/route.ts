@@ -1,8 +1,9 @@
 // Phase 4 of 5: a way to the destination. Only a permit opens one, and only to the addresses that
 // the permit carries; no name is resolved here.
-import { connect, type NetConnectOpts, type OnReadOpts, type Socket } from 'node:net';
+import { connect, type OnReadOpts, type Socket } from 'node:net';
 import { SallyportError } from '../base/errors.ts';
 import { ATTEMPT_DELAY_MS, CONNECT_TIMEOUT_MS } from '../base/limits.ts';
+import type { Address } from '../policy/address.ts';
 import { formatHostPort } from '../policy/resource.ts';
 import type { Permit } from './decide.ts';
 
@@ -19,52 +20,72 @@ export type Dialling = {
 
 /**
  * Opens a TCP connection to one of the permit's addresses, the families in turn (RFC 8305): an
- * attempt that has not stood after a moment gives way to the next.
+ * attempt that has not stood after a moment is joined by the next, and the first that stands is it.
+ * Node's own autoSelectFamily gives the earlier attempt up, and so misses far or busy ends.
  *
  * @param onread  a read buffer of the caller's (net.Socket `onread`), for tunnels.
  */
 export function dial(permit: Permit, onread?: OnReadOpts): Dialling {
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
-  const socket = connect(connectOptions(permit, onread));
+  const left = inTurn(permit.addresses);
+  const trying = new Set<Socket>();
+  let failure: Error | undefined;
+  let next: NodeJS.Timeout | undefined;
   const timer = setTimeout(() => end(timeoutOf(permit)), CONNECT_TIMEOUT_MS);
-  const fail = (error: Error): void => end(unreachable(permit, reasonOf(error), error));
-  function end(error: SallyportError): void {
+  function attempt(): void {
+    clearTimeout(next);
+    const socket = connect({
+      host: left.shift() ?? '',
+      port: permit.target.port,
+      allowHalfOpen: true,
+      noDelay: true,
+      ...(onread && { onread }),
+    });
+    trying.add(socket);
+    const fail = (error: Error): void => {
+      trying.delete(socket);
+      failure ??= error;
+      if (left.length > 0) attempt();
+      else if (trying.size === 0) end(unreachable(permit, reasonOf(failure), failure));
+    };
+    socket.once('error', fail);
+    socket.once('connect', () => {
+      trying.delete(socket);
+      socket.off('error', fail);
+      stop();
+      resolve(socket);
+    });
+    if (left.length > 0) next = setTimeout(attempt, ATTEMPT_DELAY_MS);
+  }
+  function stop(): void {
     clearTimeout(timer);
-    socket.off('error', fail);
-    socket.on('error', () => {}); // A late failure of a socket that nobody waits for.
-    socket.destroy();
+    clearTimeout(next);
+    left.length = 0;
+    for (const socket of trying) {
+      socket.removeAllListeners('error').on('error', () => {}); // Nobody waits for it any more.
+      socket.destroy();
+    }
+  }
+  function end(error: SallyportError): void {
+    stop();
     reject(error);
   }
-  socket.once('error', fail);
-  socket.once('connect', () => {
-    clearTimeout(timer);
-    socket.off('error', fail);
-    resolve(socket);
-  });
+  attempt();
   return {
     connected: promise,
     cancel: () => end(unreachable(permit, 'the client went away')),
   };
 }
 
-function connectOptions(permit: Permit, onread: OnReadOpts | undefined): NetConnectOpts {
-  const { addresses, target } = permit;
-  const common = {
-    port: target.port,
-    allowHalfOpen: true,
-    noDelay: true,
-    ...(onread && { onread }),
-  };
-  const [only, ...more] = addresses;
-  if (only !== undefined && more.length === 0) return { ...common, host: only };
-  const pinned = addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 }));
-  return {
-    ...common,
-    host: target.host,
-    lookup: (_name, _options, answer) => answer(null, pinned),
-    autoSelectFamily: true,
-    autoSelectFamilyAttemptTimeout: ATTEMPT_DELAY_MS,
-  };
+/** The family of the first address, the other, and so on; each in its own order. */
+function inTurn(addresses: readonly Address[]): Address[] {
+  const [first] = addresses;
+  if (addresses.length < 2 || first === undefined) return [...addresses];
+  const isLike = (address: Address): boolean => address.includes(':') === first.includes(':');
+  const like = addresses.filter(isLike);
+  const unlike = addresses.filter((address) => !isLike(address));
+  const turns = Array.from({ length: Math.max(like.length, unlike.length) }, (_, i) => i);
+  return turns.flatMap((i) => [...like.slice(i, i + 1), ...unlike.slice(i, i + 1)]);
 }
 
 function timeoutOf(permit: Permit): SallyportError {
@@ -86,6 +107,5 @@ function unreachable(permit: Permit, why: string, cause?: Error): SallyportError
 
 /** The system's word for a failure (ECONNREFUSED); the message could name an inner address. */
 function reasonOf(error: Error): string {
-  const first = error instanceof AggregateError ? error.errors[0] : error;
-  return first instanceof Error && 'code' in first ? String(first.code) : 'failed';
+  return 'code' in error ? String(error.code) : 'failed';
 }

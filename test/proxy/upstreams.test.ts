@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import tap, { type Test } from 'tap';
 import { Pool } from 'undici';
 import { systemClock } from '../../src/base/clock.ts';
-import { POOLS_PER_WORKER_MAX } from '../../src/base/limits.ts';
+import { ATTEMPT_DELAY_MS, POOLS_PER_WORKER_MAX } from '../../src/base/limits.ts';
 import type { Address } from '../../src/policy/address.ts';
 import type { Host } from '../../src/policy/host.ts';
 import { Permit } from '../../src/proxy/decide.ts';
@@ -44,6 +44,16 @@ tap.test('the first address is dead, the second is taken', async (t) => {
     t.equal(socket.remoteAddress, '127.0.0.2');
     socket.destroy();
   }
+});
+
+tap.test('an address that answers late is not given up for one that is dead', async (t) => {
+  const { port } = await origin(t);
+  const dialling = dial(permit(['127.0.0.1', '::1'], port));
+  const busyUntil = Date.now() + 2 * ATTEMPT_DELAY_MS;
+  while (Date.now() < busyUntil); // Nothing is heard of either meanwhile.
+  const socket = await within('connection', dialling.connected);
+  t.equal(socket.remoteAddress, '127.0.0.1');
+  socket.destroy();
 });
 
 tap.test('all addresses are dead', async (t) => {
