@@ -63,6 +63,8 @@ async function attempt(work: Relayed): Promise<void> {
   // Asked for anew by each attempt: the connection that failed may have been its pool's last.
   const upstream = work.over === 'tcp' ? work.upstreams.towards(permit) : await secure(work);
   entry.draft.address = upstream.address;
+  // Here already, or whoever asks and takes it back at once has us open a connection each time.
+  if (received.client.gone) throw clientClosed();
   const { method } = permit.target;
   const masked = (count: number): void => {
     entry.draft.masked += count;

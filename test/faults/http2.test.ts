@@ -45,11 +45,11 @@ type Scene = { readonly client: FrameClient; readonly port: number; readonly pac
 
 type Attacked = Pick<Scene, 'client' | 'paced'> & { readonly flooded: Flooded };
 
-type Load = { requests: number; open: number; openMax: number };
+type Load = { connections: number; requests: number; open: number; openMax: number };
 
 /** Answers /quick, and leaves everybody else without an answer. */
 async function holdingOrigin(t: Test): Promise<{ port: number; load: Load }> {
-  const load: Load = { requests: 0, open: 0, openMax: 0 };
+  const load: Load = { connections: 0, requests: 0, open: 0, openMax: 0 };
   const server = createServer({ key, cert }, (request, response) => {
     if (request.url === '/quick') return void response.end('quick');
     load.requests++;
@@ -59,6 +59,7 @@ async function holdingOrigin(t: Test): Promise<{ port: number; load: Load }> {
     request.on('error', () => {});
     response.once('close', () => load.open--);
   });
+  server.on('connection', () => load.connections++);
   return { port: await listening(t, server), load };
 }
 
@@ -105,8 +106,8 @@ async function beside<T>(
   for (let last = false; !last; ) {
     last = over;
     const start = Date.now();
-    const { content } = await ask(other, { ':path': '/quick' });
-    if (content !== 'quick') throw new Error('others are not served');
+    const { status, content } = await ask(other, { ':path': '/quick' });
+    if (content !== 'quick') throw new Error(`others are not served: ${status} ${content}`);
     seen.served++;
     seen.slowest = Math.max(seen.slowest, Date.now() - start);
     seen.grown = Math.max(seen.grown, process.memoryUsage().rss - before);

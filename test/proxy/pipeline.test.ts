@@ -92,6 +92,34 @@ tap.test('an address behind a name that is refused is refused on every way in', 
   t.equal(made.connections, 0);
 });
 
+tap.test('nothing is dialled for a client that left while its name was looked up', async (t) => {
+  const made = await origin(t);
+  for (const bytes of [
+    get(made.port).replaceAll('localhost', 'slow.test'),
+    connectTo(`slow.test:${made.port}`),
+  ]) {
+    const asked = Promise.withResolvers<void>();
+    const answer = Promise.withResolvers<void>();
+    const proxy = await startProxy({
+      rules: [['allow', `slow.test:${made.port},127.0.0.1`]],
+      ask: async () => {
+        asked.resolve();
+        await answer.promise;
+        return { addresses: ['127.0.0.1'], ttlMs: 1_000 };
+      },
+    });
+    t.teardown(() => proxy.close());
+    const client = await say(proxy.port, bytes);
+    await asked.promise;
+    client.socket.resetAndDestroy();
+    const [held] = proxy.held;
+    await new Promise((resolve) => held?.socket.once('close', resolve));
+    answer.resolve();
+    t.match(await outcomeAt(proxy, 0), { verdict: 'allow', code: 'SALLYPORT_CLIENT_CLOSED' });
+  }
+  t.equal(made.connections, 0);
+});
+
 tap.test('empty policy, empty answer: nothing passes', async (t) => {
   const { port } = await origin(t);
   const proxy = await startProxy();
