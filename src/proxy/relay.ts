@@ -1,6 +1,7 @@
 // Phase 5 of 5 for plain HTTP: one request upstream, one response back, streamed both ways at the
 // slower side's pace. Nothing is buffered beyond what the sockets hold.
 import { Socket } from 'node:net';
+import { setImmediate } from 'node:timers/promises';
 import type { Dispatcher } from 'undici';
 import { type Code, SallyportError } from '../base/errors.ts';
 import type { Scrubbing } from '../credentials/mask.ts';
@@ -63,7 +64,9 @@ async function attempt(work: Relayed): Promise<void> {
   // Asked for anew by each attempt: the connection that failed may have been its pool's last.
   const upstream = work.over === 'tcp' ? work.upstreams.towards(permit) : await secure(work);
   entry.draft.address = upstream.address;
-  // Here already, or whoever asks and takes it back at once has us open a connection each time.
+  // All that came with it is read first: a client that takes requests back in the same breath would
+  // have us open a connection for each (CVE-2023-44487).
+  if (received.client.http2) await setImmediate();
   if (received.client.gone) throw clientClosed();
   const { method } = permit.target;
   const masked = (count: number): void => {

@@ -91,10 +91,10 @@ export class Upstreams {
 
   async #http2Towards(key: string, permit: Permit): Promise<Spoken | null> {
     const known = await this.#http2.get(key);
-    if (known?.dispatcher.usable) return known;
+    if (known === null || known?.dispatcher.usable) return known;
     // Asked for anew: somebody else may have dialled while we waited.
-    const again = this.#http2.get(key);
-    if (again !== undefined && (await again)?.dispatcher.usable) return again;
+    const again = await this.#http2.get(key);
+    if (again === null || again?.dispatcher.usable) return again;
     const opened = this.#openHttp2(key, permit);
     if (this.#http2.size >= HTTP2_ORIGINS_MAX) await this.#closeOldestHttp2();
     this.#http2.set(key, opened);

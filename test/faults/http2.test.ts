@@ -43,9 +43,12 @@ const CANCEL = uint32(8);
 
 type Scene = { readonly client: FrameClient; readonly port: number; readonly paced: boolean };
 
-type Attacked = Pick<Scene, 'client' | 'paced'> & { readonly flooded: Flooded };
-
 type Load = { connections: number; requests: number; open: number; openMax: number };
+
+type Attacked = Pick<Scene, 'client' | 'paced'> & {
+  readonly flooded: Flooded;
+  readonly load: Load;
+};
 
 /** Answers /quick, and leaves everybody else without an answer. */
 async function holdingOrigin(t: Test): Promise<{ port: number; load: Load }> {
@@ -85,8 +88,9 @@ async function under(t: Test, attack: (scene: Scene) => Promise<Flooded>): Promi
     t.ok(grown < GROWTH_BYTES_MAX, `memory grew by ${(grown / 1_048_576).toFixed(1)} MiB`);
     t.ok(slowest < SLOWEST_MS_MAX, `${served} others were served, the slowest in ${slowest} ms`);
     t.comment(`${flooded}, GOAWAY ${client.goaway}, ${client.resets.size} resets`, load);
-    attacked.push({ flooded, client, paced });
+    attacked.push({ flooded, client, paced, load });
   }
+  t.ok(load.connections <= 2 * (HTTP2_STREAMS_MAX + 1), 'as many connections as streams');
   t.ok(load.requests <= 2 * (HTTP2_STREAMS_MAX + HTTP2_RESETS_BURST_MAX), 'few get to the origin');
   t.ok(load.openMax <= 2 * HTTP2_STREAMS_MAX, 'fewer at once');
   return attacked;
@@ -191,6 +195,10 @@ for (const [name, provoke] of Object.entries(RESETS)) {
       return client.flood(10_000, next, paced);
     });
     assertEnded(t, attacked);
+    if (name === 'rapid reset') {
+      const opened = attacked[0]?.load.connections;
+      t.ok(Number(opened) < 5, `what is taken back opens no connection: ${opened}`);
+    }
   });
 }
 
