@@ -173,6 +173,10 @@ export const CODES = {
     status: 502,
     hint: 'What the organization said last stays in force until its grace ends; `sallyport policy ls` shows how long ago that was.',
   },
+  SALLYPORT_SETTING_INVALID: {
+    status: 400,
+    hint: 'Correct what is named. `sallyport settings list` tells the keys, their values and where these come from; `sallyport settings unset KEY` takes a key out of the file.',
+  },
   SALLYPORT_STORE_CORRUPT: {
     status: 500,
     hint: 'Restore the state directory from a backup, or start over with `sallyport policy reset --force`.',

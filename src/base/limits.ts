@@ -181,6 +181,7 @@ export const FOLLOWERS_MAX = 64; // Readers of `policy log --follow` at one time
 export const FOLLOW_QUEUE_BYTES_MAX = 1_048_576; // Per reader; a reader that falls behind so far is cut.
 export const DRAIN_TIMEOUT_MS = 30_000;
 export const DRAIN_TIMEOUT_MS_MAX = 86_400_000; // A day; setTimeout itself ends at 24.8 days.
+export const SETTINGS_WATCH_MS = 2_000; // Between two looks at the file: an edit by hand is soon in force.
 export const LOCK_WAIT_MS = 30_000; // A start waits so long for another that is ending or just beginning.
 export const LOCK_RETRY_MS = 50; // Between two looks at it.
 export const DAEMON_LOG_BYTES_MAX = 10_485_760; // daemon.log and one older file.

@@ -17,6 +17,7 @@ import { addExplainCommand } from './policy-tools.ts';
 import { addRunCommand } from './run.ts';
 import { addSandboxCommands } from './sandbox.ts';
 import { addSecretCommands } from './secret.ts';
+import { addSettingCommands } from './settings.ts';
 
 /** @returns the commands; errors are thrown, never exited on. */
 export function createProgram(context: Context): Command {
@@ -43,6 +44,7 @@ Begin with:
 `,
     );
   addDaemonCommands(program, context);
+  addSettingCommands(program, context);
   addSandboxCommands(program, context);
   addEnvCommand(program, context);
   addRunCommand(program, context);

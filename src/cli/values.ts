@@ -1,16 +1,20 @@
 // Values of options as people type them. A bad one is named with the form that is right.
 import { InvalidArgumentError } from 'commander';
+import { parseDuration } from '../base/duration.ts';
 import { DRAIN_TIMEOUT_MS_MAX, SECRET_REFRESH_MS_MIN, WORKERS_MAX } from '../base/limits.ts';
-
-const UNITS_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const;
 
 /** `500ms`, `30s`, `2m`, `1h`. @returns milliseconds, at most a day @throws InvalidArgumentError */
 export function duration(text: string): number {
-  const found = /^(\d{1,9})(ms|s|m|h)$/.exec(text);
-  if (found === null) throw new InvalidArgumentError('Write a duration such as 500ms, 30s or 2m.');
-  const ms = Number(found[1]) * UNITS_MS[found[2] as keyof typeof UNITS_MS];
+  const ms = parseDuration(text);
+  if (ms === null) throw new InvalidArgumentError('Write a duration such as 500ms, 30s or 2m.');
   if (ms > DRAIN_TIMEOUT_MS_MAX) throw new InvalidArgumentError('A day (24h) is the most.');
   return ms;
+}
+
+/** Likewise, but kept as it is written. */
+export function durationText(text: string): string {
+  duration(text);
+  return text;
 }
 
 /** A duration, or `on-demand`. @returns milliseconds, 0 for on demand @throws InvalidArgumentError */
@@ -50,6 +54,11 @@ export function placeList(text: string, before: readonly string[] = []): string[
 /** Any value, added to those of the option's earlier uses. */
 export function eachOf(text: string, before: readonly string[] = []): string[] {
   return [...before, text];
+}
+
+/** Any comma list, added to those of the option's earlier uses. */
+export function eachElementOf(text: string, before: readonly string[] = []): string[] {
+  return [...before, ...text.split(',').map((part) => part.trim())];
 }
 
 function listOf(

@@ -4,7 +4,7 @@ import type { Readable } from 'node:stream';
 import { Pool } from 'undici';
 import { CODES, type Code, SallyportError } from '../base/errors.ts';
 
-type Method = 'GET' | 'POST' | 'DELETE';
+type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 
 const CONNECTIONS_MAX = 8;
 const NOT_THERE = new Set(['ENOENT', 'ECONNREFUSED', 'ENOTSOCK', 'EACCES', 'EPERM']);
@@ -30,6 +30,10 @@ export class ControlClient {
 
   post<T>(path: string, body?: unknown): Promise<T> {
     return this.#call('POST', path, body);
+  }
+
+  put<T>(path: string, body: unknown): Promise<T> {
+    return this.#call('PUT', path, body);
   }
 
   delete<T>(path: string, query: Query = {}): Promise<T> {

@@ -37,9 +37,15 @@ export type ProxyOptions = {
 
 type Around = { readonly reusePort: boolean; readonly clock: Clock };
 
+/** What can change while the workers run. */
+export type LiveOptions = Pick<
+  ProxyOptions,
+  'defaultSandbox' | 'addressGuard' | 'via' | 'forwardedFor' | 'deny' | 'bypass'
+>;
+
 /** The workers' settings, put together anew at each change. */
 export class Configuration {
-  readonly #options: ProxyOptions;
+  #options: ProxyOptions;
   readonly #reusePort: boolean;
   readonly #clock: Clock;
   readonly #api: Listen | null;
@@ -59,6 +65,16 @@ export class Configuration {
     this.#listen = { kind: 'tcp', ...parseListen(options.listen, 0) };
     this.#api = options.api === undefined ? null : apiListen(options.api.listen);
     this.logLevels = { general: options.logLevel, proxy: options.logLevel };
+  }
+
+  /** What holds at present of the options that can change while running. */
+  get live(): LiveOptions {
+    return this.#options;
+  }
+
+  /** The workers go by it when they are configured next. */
+  change(options: Partial<LiveOptions>): void {
+    this.#options = { ...this.#options, ...options };
   }
 
   get listen(): Listen & { kind: 'tcp' } {
@@ -133,7 +149,7 @@ export class Configuration {
 }
 
 /** @throws SALLYPORT_USAGE for every address at once: too many spellings to keep sandboxes from. */
-function apiListen(text: string): Listen {
+export function apiListen(text: string): Listen {
   const { host, port } = parseListen(text, 1);
   if (host !== '0.0.0.0' && host !== '::') return { kind: 'tcp', host, port };
   throw new SallyportError('SALLYPORT_USAGE', 'the control API listens on one address, not on all');

@@ -1,27 +1,28 @@
 // The daemon as a process: its environment, its lock, its signals, and the word to whoever started
 // it. What it runs is in instance.ts.
-import { availableParallelism } from 'node:os';
 import { setTimeout } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { systemClock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
-import { DRAIN_TIMEOUT_MS, LOCK_RETRY_MS, LOCK_WAIT_MS, WORKERS_MAX } from '../base/limits.ts';
+import { LOCK_RETRY_MS, LOCK_WAIT_MS } from '../base/limits.ts';
 import { keychainOf } from '../credentials/keychain.ts';
 import { ControlClient } from './client.ts';
 import { createDaemonLog } from './daemon-log.ts';
-import { type Instance, type InstanceOptions, startInstance } from './instance.ts';
+import { type Instance, startInstance } from './instance.ts';
 import { acquireLock } from './lock.ts';
 import { createFolders, type Env, type Paths, resolvePaths } from './paths.ts';
 import type { DaemonStatus } from './services.ts';
+import type { GivenValues } from './setting-keys.ts';
+import { Settings } from './settings.ts';
+import { drainTimeoutMs, instanceOptions } from './settings-effect.ts';
 import type { Surroundings } from './surroundings.ts';
 
-export type DaemonOptions = Partial<Omit<InstanceOptions, 'version'>> & {
+export type DaemonOptions = {
   readonly version: string;
-  readonly drainTimeoutMs?: number | undefined;
+  /** Settings by options of the command line: they win over all others. */
+  readonly given: GivenValues;
   /** Log to daemon.log in the state folder instead of stdout. */
   readonly logToFile?: boolean | undefined;
-  /** About what it is started with; for the log. */
-  readonly warnings?: readonly string[] | undefined;
 };
 
 /** What a detached daemon tells the process that started it, once. */
@@ -42,7 +43,7 @@ const REUSE_PORT_PLATFORMS: ReadonlySet<string> = new Set([
  * Runs a daemon until it is told to stop, by SIGTERM, SIGINT or the API. A second signal ends it at
  * once.
  *
- * @param env  process.env: the XDG variables, and what leads to the keychain.
+ * @param env  process.env: the XDG variables, settings, and what leads to the keychain.
  * @returns the exit code: 0 after a stop, and when one was running already (it says so); 1 when it
  *   could not start.
  */
@@ -51,7 +52,7 @@ export async function runDaemon(options: DaemonOptions, env: Env): Promise<numbe
   const paths = resolvePaths(env);
   createFolders(paths);
   const logFile = options.logToFile ? paths.daemonLog : null;
-  const logger = createDaemonLog(logFile, options.logLevel ?? 'info');
+  const logger = createDaemonLog(logFile, 'info');
   const release = await lockOrProbe(paths);
   if (release === null) {
     logger.info(`Daemon is already running at ${paths.socket}`);
@@ -59,7 +60,10 @@ export async function runDaemon(options: DaemonOptions, env: Env): Promise<numbe
     return 0;
   }
   try {
-    await run(options, { paths, keychain: keychainOf(env, process.platform), logger, logFile });
+    const keychain = keychainOf(env, process.platform);
+    const settings = Settings.load({ path: paths.settings, env, given: options.given });
+    logger.level = settings.values['daemon.logLevel'];
+    await run(options.version, { paths, settings, keychain, logger, logFile });
     return 0;
   } catch (error) {
     const known = error instanceof SallyportError;
@@ -74,55 +78,36 @@ export async function runDaemon(options: DaemonOptions, env: Env): Promise<numbe
 }
 
 async function run(
-  options: DaemonOptions,
-  around: Pick<Surroundings, 'paths' | 'keychain' | 'logger' | 'logFile'>,
+  version: string,
+  around: Pick<Surroundings, 'paths' | 'settings' | 'keychain' | 'logger' | 'logFile'>,
 ): Promise<void> {
-  const { logger } = around;
-  const stopping = Promise.withResolvers<number>();
-  const drainTimeoutMs = options.drainTimeoutMs ?? DRAIN_TIMEOUT_MS;
-  const onStop = (timeoutMs: number | null): void => stopping.resolve(timeoutMs ?? drainTimeoutMs);
+  const { logger, settings } = around;
+  const { options, warnings } = instanceOptions(settings.values, systemClock.wallMs());
+  const stopping = Promise.withResolvers<number | null>();
+  const onStop = (timeoutMs: number | null): void => stopping.resolve(timeoutMs);
   const unlisten = onSignals(logger, () => onStop(null));
   try {
-    const instance: Instance = await startInstance(withDefaults(options), {
-      ...around,
-      clock: systemClock,
-      pid: process.pid,
-      reusePort: REUSE_PORT_PLATFORMS.has(process.platform),
-      onStop,
-    });
+    const instance: Instance = await startInstance(
+      { ...options, version },
+      {
+        ...around,
+        clock: systemClock,
+        pid: process.pid,
+        reusePort: REUSE_PORT_PLATFORMS.has(process.platform),
+        onStop,
+      },
+    );
     const status = instance.status();
-    for (const warning of options.warnings ?? []) logger.warn(warning);
+    for (const warning of warnings) logger.warn(warning);
     logger.info(status, `Daemon is running, proxy on ${status.listen}`);
     tell({ type: 'ready', status });
-    const timeoutMs = await stopping.promise;
+    const timeoutMs = (await stopping.promise) ?? drainTimeoutMs(instance.settings.values);
     logger.info({ drain_timeout_ms: timeoutMs }, 'Daemon is stopping');
     await instance.stop(timeoutMs);
     logger.info('Daemon has stopped');
   } finally {
     unlisten();
   }
-}
-
-function withDefaults(options: DaemonOptions): InstanceOptions {
-  return {
-    listen: options.listen ?? '127.0.0.1:3128',
-    workers: Math.min(options.workers ?? availableParallelism(), WORKERS_MAX),
-    preset: options.preset,
-    keyStore: options.keyStore ?? 'auto',
-    defaultSandbox: options.defaultSandbox,
-    addressGuard: options.addressGuard ?? 'strict',
-    via: options.via ?? false,
-    forwardedFor: options.forwardedFor ?? false,
-    dnsServers: options.dnsServers ?? [],
-    logLevel: options.logLevel ?? 'info',
-    deny: options.deny ?? 'connect',
-    bypass: options.bypass ?? [],
-    upstreamAuthorities: options.upstreamAuthorities ?? [],
-    clientCertificates: options.clientCertificates ?? [],
-    api: options.api,
-    governance: options.governance,
-    version: options.version,
-  };
 }
 
 /** @returns the lock's release, or null when another daemon answers, or holds on for too long. */

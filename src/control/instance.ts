@@ -8,6 +8,7 @@ import { Credentials } from '../credentials/inject.ts';
 import type { KeyPlace, KeyStore } from '../credentials/key-store.ts';
 import { Lane } from '../matcher/lane.ts';
 import { Publisher } from '../matcher/publish.ts';
+import type { Semantics } from '../policy/precedence.ts';
 import type { Outcome } from '../proxy/exchange.ts';
 import { WorkerPool } from '../workers/pool.ts';
 import { Configuration, type ProxyOptions } from './configuration.ts';
@@ -20,13 +21,17 @@ import type { PolicyService } from './policy.ts';
 import { sandboxVariables } from './sandbox-variables.ts';
 import { formatListen, type Sandboxes } from './sandboxes.ts';
 import { buildServer } from './server.ts';
-import type { DaemonStatus, Services } from './services.ts';
+import type { DaemonStatus, LogLevels, Services } from './services.ts';
+import { effectsOf, ensureSandbox } from './settings-effect.ts';
+import { LiveSettings } from './settings-live.ts';
 import { openState, type State } from './state.ts';
 import { type Closing, describe, type Surroundings } from './surroundings.ts';
 
 export type InstanceOptions = ProxyOptions & {
   /** Chosen if none was chosen before. */
   readonly preset?: string | undefined;
+  /** How rules are taken; absent: as before. */
+  readonly semantics?: Semantics | undefined;
   /** Where the key of the secrets shall be. */
   readonly keyStore: KeyPlace;
   /** Whose policies hold here; absent: as before. */
@@ -36,6 +41,7 @@ export type InstanceOptions = ProxyOptions & {
 
 export type Instance = {
   readonly policy: PolicyService;
+  readonly settings: LiveSettings;
   status(): DaemonStatus;
   /** Drains the workers and closes everything; what was accepted is recorded. */
   stop(drainTimeoutMs: number): Promise<void>;
@@ -74,8 +80,8 @@ async function start(
   const { policy, sandboxes, secrets, configure } = managed;
   await prepare(options, policy, sandboxes, around.logger);
   const { trusted } = configuration;
-  const parts = { managed, store: state.store, trusted };
-  const sync = await startGovernance(options.governance, parts, around, closing);
+  const governed = { managed, store: state.store, trusted };
+  const sync = await startGovernance(options.governance, governed, around, closing);
 
   const pool = await startPool(configuration, publisher, managed, state, around);
   managed.workers.pool = pool;
@@ -94,19 +100,13 @@ async function start(
     keys: state.keys,
   });
   const matcher = new Lane(publisher.memory, publisher.module, WORKERS_MAX);
-  const services = servicesOf({
-    managed,
-    sync,
-    state,
-    matcher,
-    configuration,
-    options,
-    around,
-    status,
-  });
+  const settings = settingsOf(managed, configuration, around, closing);
+  const parts = { managed, sync, state, matcher, configuration, settings, around, status };
+  const services = servicesOf(parts);
   await listenApi(services, configuration, around, closing);
   return {
     policy: managed.policy,
+    settings,
     status,
     stop: once((drainTimeoutMs) => end(drainTimeoutMs, drain, state.followers, closing)),
   };
@@ -119,11 +119,11 @@ function servicesOf(parts: {
   readonly state: State;
   readonly matcher: Lane;
   readonly configuration: Configuration;
-  readonly options: InstanceOptions;
+  readonly settings: LiveSettings;
   readonly around: Surroundings;
   readonly status: Services['status'];
 }): Services {
-  const { managed, sync, state, configuration, options, around } = parts;
+  const { managed, sync, state, configuration, settings, around } = parts;
   const { policy, sandboxes, secrets, authority, trust, configure } = managed;
   return {
     policy,
@@ -131,18 +131,25 @@ function servicesOf(parts: {
     secrets,
     authority,
     trust,
-    defaultSandbox: options.defaultSandbox ?? null,
+    settings,
+    get defaultSandbox() {
+      return configuration.live.defaultSandbox ?? null;
+    },
     variablesOf: (number) => sandboxVariables(state.store.secrets.all(), number),
     matcher: parts.matcher,
-    addressGuard: options.addressGuard,
+    get addressGuard() {
+      return configuration.live.addressGuard;
+    },
     governance: () => governanceFacts(policy.governance, sync?.state ?? null),
     refreshGovernance: async () => sync?.refresh(),
-    bypass: options.bypass,
+    get bypass() {
+      return configuration.live.bypass;
+    },
     interception: () => ({
       credentials: new Credentials(secrets.bindings()),
       certificateFor: configuration.certificateFor,
-      bypass: options.bypass,
-      deny: options.deny,
+      bypass: configuration.live.bypass,
+      deny: configuration.live.deny,
     }),
     log: state.log,
     followers: state.followers,
@@ -150,14 +157,46 @@ function servicesOf(parts: {
     status: parts.status,
     logLevels: () => configuration.logLevels,
     setLogLevels: async (levels) => {
-      configuration.logLevels = levels;
-      around.logger.level = levels.general;
+      setLogLevels(levels, configuration, around);
       await configure();
     },
     stop: around.onStop,
     report: (error) =>
       around.logger.error({ error: describe(error) }, 'a request to the control API failed'),
   };
+}
+
+/** The settings, with what they do; edits of their file are followed from here on. */
+function settingsOf(
+  { policy, sandboxes, configure }: Managed,
+  configuration: Configuration,
+  around: Surroundings,
+  closing: Closing,
+): LiveSettings {
+  const settings = new LiveSettings({
+    started: around.settings,
+    clock: around.clock,
+    effects: effectsOf({
+      configuration,
+      policy,
+      sandboxes,
+      setLogLevels: (levels) => setLogLevels(levels, configuration, around),
+    }),
+    configure,
+    report: (error) =>
+      around.logger.error({ error: describe(error) }, 'the settings stay as they were'),
+  });
+  closing.push(settings.watch());
+  return settings;
+}
+
+function setLogLevels(
+  levels: LogLevels,
+  configuration: Configuration,
+  { logger }: Surroundings,
+): void {
+  configuration.logLevels = levels;
+  logger.level = levels.general;
 }
 
 type Parts = {
@@ -196,7 +235,7 @@ function statusOf(
 
 /** What the command line asks to be there from the start. */
 async function prepare(
-  { preset, defaultSandbox }: InstanceOptions,
+  { preset, semantics, defaultSandbox }: InstanceOptions,
   policy: PolicyService,
   sandboxes: Sandboxes,
   logger: Logger,
@@ -210,10 +249,8 @@ async function prepare(
       );
     }
   }
-  // Its token is thrown away: it is recognised by coming from loopback, and by nothing else.
-  if (defaultSandbox !== undefined && !sandboxes.has(defaultSandbox)) {
-    await sandboxes.add({ name: defaultSandbox });
-  }
+  if (semantics !== undefined) await policy.setSemantics(semantics);
+  if (defaultSandbox !== undefined) await ensureSandbox(defaultSandbox, sandboxes);
 }
 
 async function startPool(

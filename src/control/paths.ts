@@ -10,6 +10,8 @@ import { API_SOCKET_PATH_BYTES_MAX } from '../base/limits.ts';
 export type Paths = {
   readonly state: string;
   readonly config: string;
+  /** The settings that a user made. */
+  readonly settings: string;
   readonly runtime: string;
   readonly socket: string;
   readonly policyDatabase: string;
@@ -55,6 +57,7 @@ export function resolvePaths(env: Env): Paths {
   return {
     state,
     config,
+    settings: join(config, 'settings.json'),
     runtime,
     socket: join(runtime, name),
     policyDatabase: join(state, 'policy.db'),

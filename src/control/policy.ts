@@ -1,6 +1,7 @@
 // The policy: what can be changed about it, and when a change is refused. How a change comes into
 // force is in changes.ts.
 import { randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
 import { RULES_MAX } from '../base/limits.ts';
@@ -230,7 +231,9 @@ export class PolicyService<Prepared = unknown> {
   /** Changes how rules are taken. */
   async setSemantics(semantics: Partial<Semantics>): Promise<void> {
     await this.#changes.enqueue((draft) => {
-      draft.semantics = { ...draft.semantics, ...semantics };
+      const wanted = { ...draft.semantics, ...semantics };
+      // A change of nothing would have all rules compiled again, at each start.
+      if (!isDeepStrictEqual(wanted, draft.semantics)) draft.semantics = wanted;
     });
   }
 

@@ -174,9 +174,7 @@ export class Sandboxes implements ScopeNames {
     sourceAddress: string | null;
   } {
     const { name } = wanted;
-    if (name.length > SANDBOX_NAME_BYTES_MAX || !NAME.test(name)) {
-      throw invalid(`"${name}" is no sandbox name: 1 to 63 of a-z, 0-9 and -, no - at either end`);
-    }
+    checkSandboxName(name);
     if (this.#byName.has(name)) throw conflict(`sandbox "${name}" exists already`);
     if (this.#byName.size >= SANDBOXES_MAX) {
       throw new SallyportError('SALLYPORT_OVERLOADED', `there are ${SANDBOXES_MAX} sandboxes`);
@@ -216,6 +214,12 @@ export class Sandboxes implements ScopeNames {
     if (reserved || (there !== undefined && !there.isSocket())) throw conflict(`${unix} is in use`);
     return { kind: 'unix', path: unix };
   }
+}
+
+/** @throws SALLYPORT_REQUEST_INVALID */
+export function checkSandboxName(name: string): void {
+  if (name.length <= SANDBOX_NAME_BYTES_MAX && NAME.test(name)) return;
+  throw invalid(`"${name}" is no sandbox name: 1 to 63 of a-z, 0-9 and -, no - at either end`);
 }
 
 /**

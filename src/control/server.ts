@@ -23,6 +23,7 @@ import { addLogRoutes } from './routes-log.ts';
 import { addPolicyRoutes } from './routes-policy.ts';
 import { addSandboxRoutes } from './routes-sandbox.ts';
 import { addSecretRoutes } from './routes-secret.ts';
+import { addSettingRoutes } from './routes-settings.ts';
 import { addToolRoutes } from './routes-tools.ts';
 import { sha256 } from './sandboxes.ts';
 import type { Services } from './services.ts';
@@ -80,6 +81,7 @@ export async function buildServer(services: Services, access: Access): Promise<F
   await app.register(async (routes) => {
     const typed = routes.withTypeProvider<ZodTypeProvider>();
     addDaemonRoutes(typed, services);
+    addSettingRoutes(typed, services);
     addSandboxRoutes(typed, services);
     addAuthorityRoutes(typed, services);
     addEnvironmentRoutes(typed, services);

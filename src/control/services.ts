@@ -11,6 +11,7 @@ import type { DecisionLog } from './log.ts';
 import type { PolicyService } from './policy.ts';
 import type { Sandboxes } from './sandboxes.ts';
 import type { Secrets } from './secrets.ts';
+import type { LiveSettings } from './settings-live.ts';
 import type { TrustFiles } from './trust.ts';
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
@@ -50,6 +51,7 @@ export type Services = {
   readonly secrets: Secrets;
   readonly authority: Authority;
   readonly trust: TrustFiles;
+  readonly settings: LiveSettings;
   /** Whom unauthenticated loopback clients are taken for. */
   readonly defaultSandbox: string | null;
   /** What the sandbox of this number holds in place of secrets, by variable. */

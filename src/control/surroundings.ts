@@ -3,9 +3,12 @@ import type { Logger } from 'pino';
 import type { Clock } from '../base/clock.ts';
 import type { Keychain } from '../credentials/keychain.ts';
 import type { Paths } from './paths.ts';
+import type { Settings } from './settings.ts';
 
 export type Surroundings = {
   readonly paths: Paths;
+  /** What the options of the instance were made from. */
+  readonly settings: Settings;
   readonly keychain: Keychain;
   readonly clock: Clock;
   readonly logger: Logger;

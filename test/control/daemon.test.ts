@@ -11,14 +11,15 @@ import { RotatingFile } from '../../src/control/daemon-log.ts';
 import { discardStore } from '../../src/control/discard.ts';
 import { acquireLock } from '../../src/control/lock.ts';
 import { type Env, resolvePaths } from '../../src/control/paths.ts';
+import type { GivenValues } from '../../src/control/setting-keys.ts';
 import { waitUntilStopped } from '../../src/control/spawn.ts';
 import { startDaemon, temporaryEnv, temporaryFolder } from '../helpers/control.ts';
 
 const PROGRAM = join(import.meta.dirname, '../helpers/daemon.ts');
 
 /** Runs a daemon in the foreground. */
-function foreground(env: Env, options: object = {}) {
-  const args = [PROGRAM, JSON.stringify({ logToFile: false, ...options })];
+function foreground(env: Env, given: GivenValues = {}) {
+  const args = [PROGRAM, JSON.stringify({ logToFile: false, given })];
   const child = spawn(process.execPath, args, {
     env: { ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -44,7 +45,7 @@ async function stop(env: Env): Promise<void> {
 t.test('a detached daemon is ready when its start is answered, and there is one', async (t) => {
   const env = temporaryEnv(t);
   const paths = resolvePaths(env);
-  const options = { preset: 'balanced', defaultSandbox: 'demo' };
+  const options = { 'policy.preset': 'balanced', 'daemon.defaultSandbox': 'demo' } as const;
   const status = await startDaemon(env, options);
   t.match(status, { preset: 'balanced', sandboxes: 1, workers: 1, log: paths.daemonLog });
   const port = Number(status.listen.split(':')[1]);
@@ -92,7 +93,10 @@ t.test('SIGTERM drains, a second one ends at once', async (t) => {
   first.child.kill('SIGTERM');
   t.equal((await first.ended)[0], 0);
 
-  const second = foreground(env, { defaultSandbox: 'demo', drainTimeoutMs: 600_000 });
+  const second = foreground(env, {
+    'daemon.defaultSandbox': 'demo',
+    'daemon.drainTimeout': '10m',
+  });
   await second.says('Daemon is running');
   const listen = /proxy on 127\.0\.0\.1:(\d+)/.exec(second.text())?.[1];
   const busy = connect(Number(listen), '127.0.0.1'); // A request that does not end.
@@ -111,11 +115,14 @@ t.test('what keeps a daemon from starting is told to whoever started it', async 
   t.teardown(() => void taken.close());
   await once(taken, 'listening');
   const listen = `127.0.0.1:${(taken.address() as AddressInfo).port}`;
-  await t.rejects(startDaemon(env, { listen }), {
+  await t.rejects(startDaemon(env, { 'daemon.listen': listen }), {
     code: 'SALLYPORT_CONFLICT',
     message: `cannot listen on ${listen}: EADDRINUSE`,
   });
-  await t.rejects(startDaemon(env, { preset: 'nope' }), { code: 'SALLYPORT_USAGE' });
+  await t.rejects(startDaemon(env, { 'daemon.listen': 'nope' }), {
+    code: 'SALLYPORT_SETTING_INVALID',
+    message: /^--listen: "nope" is no HOST:PORT/,
+  });
   writeFileSync(resolvePaths(env).policyDatabase, 'no database '.repeat(1_000));
   await t.rejects(startDaemon(env), { code: 'SALLYPORT_STORE_CORRUPT' });
   t.ok(discardStore(resolvePaths(env), 10_000));

@@ -81,6 +81,8 @@ t.test('the daemon tells about itself', async (t) => {
     '/daemon/loglevel',
     '/daemon/loglevel/set',
     '/daemon/reset',
+    '/daemon/settings',
+    '/daemon/settings/{key}',
     '/daemon/status',
     '/daemon/stop',
     '/environment',

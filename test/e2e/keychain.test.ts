@@ -85,7 +85,7 @@ t.test('the real Secret Service, from one boot to the next', { skip }, async (t)
   const env = { ...headless, DBUS_SESSION_BUS_ADDRESS };
   const client = new ControlClient(resolvePaths(env).socket);
   t.teardown(() => stop(env).finally(() => client.close()));
-  await startDaemon(env, { keyStore: 'auto' });
+  await startDaemon(env, { 'secrets.keyStore': 'auto' });
   await client.post('/secrets', { service: 'github', value: TOKEN });
   const registry = { registry: 'ghcr.io', username: 'me', value: TOKEN };
   for (const [mood, here, secret, problem] of [
@@ -95,7 +95,7 @@ t.test('the real Secret Service, from one boot to the next', { skip }, async (t)
   ] as const) {
     await restart(mood);
     await stop(env);
-    await startDaemon(here, { keyStore: 'auto' });
+    await startDaemon(here, { 'secrets.keyStore': 'auto' });
     t.match(await client.get('/secrets'), { secrets: [{ name: 'github', secret }] });
     const status = await client.get('/daemon/status');
     t.match(status, { key_place: 'keychain', key_problem: problem });

@@ -6,11 +6,12 @@ import { join } from 'node:path';
 import type tap from 'tap';
 import { systemClock } from '../../src/base/clock.ts';
 import { ControlClient } from '../../src/control/client.ts';
-import type { DaemonOptions } from '../../src/control/daemon.ts';
 import { createDaemonLog } from '../../src/control/daemon-log.ts';
 import { type Instance, type InstanceOptions, startInstance } from '../../src/control/instance.ts';
 import { createFolders, type Env, type Paths, resolvePaths } from '../../src/control/paths.ts';
 import type { DaemonStatus } from '../../src/control/services.ts';
+import type { GivenValues } from '../../src/control/setting-keys.ts';
+import { Settings } from '../../src/control/settings.ts';
 import { spawnDaemon } from '../../src/control/spawn.ts';
 import { KeyStore } from '../../src/credentials/key-store.ts';
 import { keychainOf } from '../../src/credentials/keychain.ts';
@@ -119,6 +120,7 @@ export async function startWorld(
     },
     {
       paths,
+      settings: Settings.load({ path: paths.settings, env: {}, given: {} }),
       keychain: keychainOf({}, process.platform),
       clock: systemClock,
       logger: createDaemonLog(join(paths.state, 'test.log'), 'debug'),
@@ -137,11 +139,8 @@ export async function startWorld(
 }
 
 /** Starts a whole daemon in a process of its own. @throws what kept it from starting */
-export async function startDaemon(
-  env: Env,
-  options: Partial<DaemonOptions> = {},
-): Promise<DaemonStatus> {
-  const args = [join(import.meta.dirname, 'daemon.ts'), JSON.stringify(options)];
+export async function startDaemon(env: Env, given: GivenValues = {}): Promise<DaemonStatus> {
+  const args = [join(import.meta.dirname, 'daemon.ts'), JSON.stringify({ given })];
   const word = await spawnDaemon({
     command: process.execPath,
     args,

@@ -2,15 +2,17 @@
 // Keys of tests stay out of the keychain of whoever runs them.
 import { type DaemonOptions, runDaemon } from '../../src/control/daemon.ts';
 
-const options = JSON.parse(process.argv[2] ?? '{}') as Partial<DaemonOptions>;
+const { given, logToFile = true } = JSON.parse(process.argv[2] ?? '{}') as Partial<DaemonOptions>;
 process.exitCode = await runDaemon(
   {
     version: '0.0.0-test',
-    listen: '127.0.0.1:0',
-    workers: 1,
-    logToFile: true,
-    keyStore: 'file',
-    ...options,
+    logToFile,
+    given: {
+      'daemon.listen': '127.0.0.1:0',
+      'daemon.workers': 1,
+      'secrets.keyStore': 'file',
+      ...given,
+    },
   },
   process.env,
 );

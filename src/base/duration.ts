@@ -1,0 +1,10 @@
+// Durations as people type them.
+
+const UNITS_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const;
+
+/** `500ms`, `30s`, `2m`, `1h`. @returns milliseconds; null for anything else */
+export function parseDuration(text: string): number | null {
+  const found = /^(\d{1,9})(ms|s|m|h)$/.exec(text);
+  if (found === null) return null;
+  return Number(found[1]) * UNITS_MS[found[2] as keyof typeof UNITS_MS];
+}
