@@ -32,7 +32,12 @@ export async function runCommand(
 }
 
 /** Commands for which 1 is an answer: a denial, a finding, a difference. Their errors need another code. */
-const ANSWERING: ReadonlySet<string> = new Set(['policy check', 'policy lint', 'audit verify']);
+const ANSWERING: ReadonlySet<string> = new Set([
+  'policy check',
+  'policy lint',
+  'policy diff',
+  'audit verify',
+]);
 
 /** `run` has the codes of its command. */
 function failureOf(words: readonly string[]): number {

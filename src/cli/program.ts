@@ -8,6 +8,7 @@ import { addDaemonCommands } from './daemon.ts';
 import { addDemoCommand } from './demo.ts';
 import { addEnvCommand } from './env.ts';
 import { addDocumentCommands } from './policy-apply.ts';
+import { addDiffCommand } from './policy-diff.ts';
 import { addLintCommand } from './policy-lint.ts';
 import { addListCommands } from './policy-list.ts';
 import { addLogCommand } from './policy-log.ts';
@@ -56,6 +57,7 @@ Begin with:
   addLogCommand(policy, context);
   addExplainCommand(policy, context);
   addLintCommand(policy, context);
+  addDiffCommand(policy, context);
   addDocumentCommands(policy, context);
   addSetupCommands(policy, context);
   addAuditCommands(program, context);

@@ -3,8 +3,7 @@
 import { LINT_COMPARISONS_MAX } from '../base/limits.ts';
 import { broadness } from './broad.ts';
 import { ruleCovers } from './covers.ts';
-import { isGlob } from './glob.ts';
-import type { Resource } from './resource.ts';
+import { literalEnd, type Resource } from './resource.ts';
 import { type Decision, GLOBAL_SCOPE, type Rule } from './rule.ts';
 
 /**
@@ -196,10 +195,6 @@ function placesAround(resource: Resource): string[] {
   }
   const labels = literalEnd(resource);
   return ['**', '', ...labels.map((_, i) => labels.slice(i).join('.'))];
-}
-
-function literalEnd({ labels }: Extract<Resource, { kind: 'host' }>): readonly string[] {
-  return labels.slice(labels.findLastIndex(isGlob) + 1);
 }
 
 function rangeName(bytes: Uint8Array, length: number): string {

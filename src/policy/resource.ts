@@ -71,6 +71,11 @@ export function checkForDecision(decision: Decision, resources: readonly Resourc
   if (faults.length > 0) throw invalid(faults.join('; '));
 }
 
+/** The labels that every host ends with that the resource covers. */
+export function literalEnd({ labels }: Extract<Resource, { kind: 'host' }>): readonly string[] {
+  return labels.slice(labels.findLastIndex(isGlob) + 1);
+}
+
 /** `host:port`, with brackets around an IPv6 address. */
 export function formatHostPort(host: string, port: number): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`;
