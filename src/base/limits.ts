@@ -25,6 +25,16 @@ export const APPLIED_CHANGES_MAX = 1_000; // Told of one application; their numb
 export const DOCUMENT_BYTES_MAX = 16_777_216; // Half a million rules; a parsed file takes a hundred times its size.
 export const DOCUMENT_FAULTS_MAX = 50; // Told at once; a file of another kind has thousands.
 
+// Filesystem rules.
+export const FILE_PATH_BYTES_MAX = 4_096; // PATH_MAX of Linux.
+export const FILE_SEGMENTS_MAX = 128; // Of a path, or a pattern; real ones are a tenth as deep.
+export const FILE_PATTERN_BYTES_MAX = 1_024;
+export const FILE_RULE_PATTERNS_MAX = 256; // Of one rule.
+export const FILE_PATTERNS_MAX = 10_000; // Of all rules together: every mount is compared with each.
+export const FILE_RESOLVE_MS = 5_000; // For all paths of one question; a dead network mount hangs for ever.
+export const FILE_RESOLVING_MAX = 2; // Of the four threads that name look-ups need, too.
+export const FILE_RESOLVE_WAITING_MAX = 64; // Questions that wait for one of these.
+
 // Secrets.
 export const SECRETS_MAX = 10_000; // Every worker holds them all.
 export const SECRET_VALUE_BYTES_MAX = 65_536; // A head holds no more; also what a command may write.

@@ -120,7 +120,8 @@ function segmentsMatch(patterns: readonly string[], segments: readonly string[])
   return segment !== undefined && segmentMatches(first, segment) && segmentsMatch(rest, others);
 }
 
-function segmentMatches(pattern: string, segment: string): boolean {
+/** Without `**`: a `*` alone is one segment that is not empty. Takes time in proportion to both lengths. */
+export function segmentMatches(pattern: string, segment: string): boolean {
   if (pattern === '*') return segment !== '';
   const [head = '', ...parts] = pattern.split('*');
   if (parts.length === 0) return segment === head;

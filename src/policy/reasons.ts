@@ -11,7 +11,7 @@ const BY_SOURCE = {
 } as const;
 
 /** Why a verdict denies; null for an allow. */
-export function reasonOf(verdict: Verdict): string | null {
+export function reasonOf(verdict: Omit<Verdict, 'http' | 'generation'>): string | null {
   if (verdict.action === 'allow') return null;
   if (verdict.kind === 'implicit') return 'No matching allow rule (default deny)';
   return BY_SOURCE[verdict.source ?? 'local'];
