@@ -15,6 +15,18 @@ export const CODES = {
     status: 403,
     hint: 'The host leads to a special-use address (RFC 6890). Allow that address, a CIDR range around it, or localhost:PORT by a rule of its own.',
   },
+  SALLYPORT_MOUNT_DENIED: {
+    status: 403,
+    hint: 'See which rule decides with `sallyport policy check filesystem --write PATH --verbose`.',
+  },
+  SALLYPORT_PATH_INVALID: {
+    status: 400,
+    hint: 'Name an absolute path of this machine, without control characters and shorter than 4096 bytes.',
+  },
+  SALLYPORT_PATH_UNREADABLE: {
+    status: 403,
+    hint: 'Where the path leads cannot be found out, so it is refused. The daemon must be able to look up every folder and link on it.',
+  },
   // Who is asking.
   SALLYPORT_SANDBOX_UNKNOWN: {
     status: 407,

@@ -6,6 +6,7 @@ import { entryCount } from './values.ts';
 
 type Row = {
   readonly host: string;
+  readonly type: string;
   readonly vm_name: string;
   readonly proxy_type: string;
   readonly rule: string;
@@ -21,6 +22,7 @@ export type Log = {
 };
 
 type Live = {
+  readonly type: string;
   readonly decision: 'allow' | 'deny';
   readonly host: string;
   readonly status: number;
@@ -67,10 +69,8 @@ async function show(
   options: Options,
 ): Promise<void> {
   await withDaemon(context, async (client) => {
-    const recorded = options.type !== 'filesystem'; // Mounts are judged elsewhere and not in this log.
-    const log = recorded
-      ? await client.get<Log>('/network/log', { sandbox, limit: options.limit })
-      : { blocked_hosts: [], allowed_hosts: [] };
+    const { limit, type } = options;
+    const log = await client.get<Log>('/network/log', { sandbox, limit, type });
     if (options.json) return printJson(context, log);
     if (log.blocked_hosts.length + log.allowed_hosts.length === 0) {
       return context.out('No policy log entries found\n');
@@ -96,7 +96,7 @@ function section(title: string, rows: readonly Row[], quiet: boolean): string {
     HEADINGS,
     rows.map((row) => [
       row.vm_name,
-      'network',
+      row.type,
       row.host,
       row.proxy_type,
       row.rule,
@@ -114,11 +114,12 @@ const HOST_WIDTH = 25;
 async function follow(
   context: Context,
   sandbox: string | undefined,
-  { json, limit }: Options,
+  { json, limit, type }: Options,
 ): Promise<void> {
   await withDaemon(context, async (client) => {
     let shown = 0;
     for await (const live of client.lines<Live>('/network/log/stream', { sandbox })) {
+      if (type !== 'all' && type !== live.type) continue;
       if (json) context.out(`${JSON.stringify(live)}\n`);
       else context.out(liveLine(live));
       shown++;

@@ -1,13 +1,17 @@
 // `policy explain`: why a target is decided so, and how to change it.
 import { type Command, Option } from 'commander';
+import type { ControlClient } from '../control/client.ts';
+import type { MountExplained } from '../control/schemas-filesystem.ts';
 import type { ExplainedRule, ExplainResult } from '../control/schemas-tools.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
+import { fromHere } from './policy-filesystem.ts';
 import { ensureInitialized } from './setup.ts';
 
 type ExplainOptions = {
   readonly sandbox?: string;
   readonly method?: string;
   readonly protocol: string;
+  readonly write?: boolean;
   readonly json?: boolean;
 };
 
@@ -15,9 +19,13 @@ export function addExplainCommand(policy: Command, context: Context): void {
   policy
     .command('explain')
     .description('say why a target is allowed or denied, and how to change that')
-    .argument('<target>', 'host, host:port, address or URL; port 443 unless named')
+    .argument(
+      '<target>',
+      'host, host:port, address, URL (port 443 unless named), or a path: /x, ~/x',
+    )
     .option('--sandbox <name>', 'as this sandbox; without it, by global rules alone')
     .option('--method <method>', 'one request, to the path of the URL; GET when it has a path')
+    .option('--write', 'for a path: a read-write mount of it, not a read-only one')
     .addOption(
       new Option('--protocol <protocol>', 'transport').choices(['tcp', 'udp']).default('tcp'),
     )
@@ -30,6 +38,7 @@ Exit code 0, whatever the verdict; 1 for an error. \`policy check\` has the verd
 Examples:
   $ sbx policy explain example.com
   $ sbx policy explain https://api.github.com/repos/a/b --method DELETE --sandbox my-sandbox
+  $ sbx policy explain --write ~/src/project
 `,
     )
     .action((target: string, options: ExplainOptions) => explain(context, target, options));
@@ -38,12 +47,7 @@ Examples:
 async function explain(context: Context, target: string, options: ExplainOptions): Promise<void> {
   await withDaemon(context, async (client) => {
     await ensureInitialized(context, client);
-    const result = await client.post<ExplainResult>('/policy/network/explain', {
-      target,
-      protocol: options.protocol,
-      ...(options.method !== undefined && { method: options.method }),
-      ...(options.sandbox !== undefined && { sandbox_id: options.sandbox }),
-    });
+    const result = await explained(client, target, options);
     const commands = result.change.commands.map((words) => `${context.program} ${words}`);
     if (options.json) {
       return printJson(context, { ...result, change: { ...result.change, commands } });
@@ -52,7 +56,28 @@ async function explain(context: Context, target: string, options: ExplainOptions
   });
 }
 
-function explanationText(result: ExplainResult, commands: readonly string[]): string {
+/** No host begins as a path does. */
+const PATH = /^([/~.\\]|[A-Za-z]:[\\/])/;
+
+function explained(
+  client: ControlClient,
+  target: string,
+  { method, protocol, sandbox, write }: ExplainOptions,
+): Promise<Explained> {
+  const scope = sandbox === undefined ? {} : { sandbox_id: sandbox };
+  if (!PATH.test(target)) {
+    const request = method === undefined ? {} : { method };
+    const asked = { target, protocol, ...request, ...scope };
+    return client.post<ExplainResult>('/policy/network/explain', asked);
+  }
+  const asked = { path: fromHere(target), writable: write === true, ...scope };
+  return client.post<MountExplained>('/policy/filesystem/explain', asked);
+}
+
+/** Of a mount there is no method and no protocol. */
+type Explained = MountExplained & Partial<Pick<ExplainResult, 'method'>>;
+
+function explanationText(result: Explained, commands: readonly string[]): string {
   const { target, method, context, allowed, why, considered, inactive, nearest, change } = result;
   const what = method === undefined ? target : `${method} ${target}`;
   const hidden = result.considered_total - considered.length;

@@ -9,6 +9,7 @@ import { addDemoCommand } from './demo.ts';
 import { addEnvCommand } from './env.ts';
 import { addDocumentCommands } from './policy-apply.ts';
 import { addDiffCommand } from './policy-diff.ts';
+import { addFilesystemCommands } from './policy-filesystem.ts';
 import { addLintCommand } from './policy-lint.ts';
 import { addListCommands } from './policy-list.ts';
 import { addLogCommand } from './policy-log.ts';
@@ -54,6 +55,7 @@ Begin with:
   const policy = program.command('policy').description('what sandboxes may reach');
   addRuleCommands(policy, context);
   addListCommands(policy, context);
+  addFilesystemCommands(policy, context);
   addLogCommand(policy, context);
   addExplainCommand(policy, context);
   addLintCommand(policy, context);

@@ -71,7 +71,30 @@ const Exchange = z
   })
   .describe('One exchange, once it has ended.');
 
-export const AuditRecord = Exchange;
+const Mount = z
+  .object({
+    ...place,
+    time: place.time.describe('When it was asked, UTC.'),
+    action_type: z.literal('filesystem_mount'),
+    sandbox: z.string().describe('Empty when none was named.'),
+    path: z.string().describe('As asked for.'),
+    resolved: z.string().nullable().describe('Without links; null when that cannot be found out.'),
+    writable: z.boolean(),
+    verdict: z.enum(['allow', 'deny']),
+    deny_kind: z.enum(['explicit', 'implicit']).nullable(),
+    rules: z.array(z.string()).describe('Ids of the rules that decided, reading before writing.'),
+    source: z
+      .enum(['local', 'kit', 'remote'])
+      .nullable()
+      .describe('Whose rule denied, or allowed.'),
+    reason: z.string().nullable().describe('Why it was refused.'),
+    code: z.string().nullable().describe('docs/errors.md explains each.'),
+    generation: count.describe('Of the policy that judged it.'),
+    ...chained,
+  })
+  .describe('A runtime asked whether it may give a path of the host to a sandbox.');
+
+export const AuditRecord = z.union([Exchange, Mount]);
 
 /** @returns the JSON Schema that is published. */
 export function auditJsonSchema(): Record<string, unknown> {

@@ -57,12 +57,23 @@ export class Audit {
 
   /** @returns when the outcomes are in the file, at most AUDIT_FLUSH_MS and one write later. */
   record(outcomes: readonly Outcome[]): Promise<void> {
+    for (const outcome of outcomes) this.#add(exchangeBody(outcome));
+    return this.#filed();
+  }
+
+  /** Likewise, a record of another kind. @param record  without its place in the chain; see audit-schema.ts */
+  append(record: object): Promise<void> {
+    this.#add(JSON.stringify(record).slice(1, -1));
+    return this.#filed();
+  }
+
+  #add(body: string): void {
+    this.#batch.bodies.push(body);
+    this.#batch.bytes += body.length;
+  }
+
+  #filed(): Promise<void> {
     const batch = this.#batch;
-    for (const outcome of outcomes) {
-      const body = exchangeBody(outcome);
-      batch.bodies.push(body);
-      batch.bytes += body.length;
-    }
     if (batch.bytes >= AUDIT_BUFFER_BYTES) this.#flush();
     else this.#timer ??= setTimeout(() => this.#flush(), AUDIT_FLUSH_MS);
     return batch.done.promise;

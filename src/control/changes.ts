@@ -28,7 +28,8 @@ export class Changes<Prepared> {
     this.#publisher = publisher;
     const rules = store.rules();
     const byId = new Map(rules.map((rule) => [rule.id, rule]));
-    this.#current = { rules, byId, ...store.policySettings() };
+    const pathRules = store.pathRules.all();
+    this.#current = { rules, byId, pathRules, ...store.policySettings() };
   }
 
   /** What is in force. */

@@ -36,8 +36,8 @@ export class ControlClient {
     return this.#call('PUT', path, body);
   }
 
-  delete<T>(path: string, query: Query = {}): Promise<T> {
-    return this.#call('DELETE', pathWith(path, query), undefined);
+  delete<T>(path: string, query: Query = {}, body?: unknown): Promise<T> {
+    return this.#call('DELETE', pathWith(path, query), body);
   }
 
   /**

@@ -1,12 +1,15 @@
 // A policy under change: the rules in force with a few taken out and put in. Cheap whatever the
 // number of rules, so that a batch of changes can be built up and thrown away.
 import type { Governance, Semantics } from '../policy/precedence.ts';
+import type { StoredPathRule } from './path-rule-store.ts';
 import type { PolicySettings, StoreChange, StoredRule } from './store.ts';
 
 /** The rules in force, in order of creation. Replaced as a whole, never changed in place. */
 export type RuleSet = {
   readonly rules: readonly StoredRule[];
   readonly byId: Map<string, StoredRule>;
+  /** Filesystem rules, in order of creation. */
+  readonly pathRules: readonly StoredPathRule[];
 } & PolicySettings;
 
 export class Draft {
@@ -14,11 +17,13 @@ export class Draft {
   readonly #removed = new Map<string, StoredRule>();
   readonly #added = new Map<string, StoredRule>();
   #settings: PolicySettings;
+  #pathRules: readonly StoredPathRule[];
   #changed = false;
 
   constructor(base: RuleSet) {
     this.#base = base;
     this.#settings = settingsOf(base);
+    this.#pathRules = base.pathRules;
   }
 
   get preset(): string | null {
@@ -43,6 +48,15 @@ export class Draft {
 
   set semantics(semantics: Semantics) {
     this.#change({ semantics });
+  }
+
+  get pathRules(): readonly StoredPathRule[] {
+    return this.#pathRules;
+  }
+
+  set pathRules(rules: readonly StoredPathRule[]) {
+    this.#pathRules = rules;
+    this.#changed = true;
   }
 
   get changed(): boolean {
@@ -92,6 +106,7 @@ export class Draft {
       remove: [...this.#removed.keys()],
       add: [...this.#added.values()],
       settings: this.#settings,
+      ...this.#pathChange(this.#pathRules),
     };
   }
 
@@ -101,6 +116,7 @@ export class Draft {
       remove: [...this.#added.keys()],
       add: [...this.#removed.values()],
       settings: settingsOf(this.#base),
+      ...this.#pathChange(this.#base.pathRules),
     };
   }
 
@@ -109,7 +125,11 @@ export class Draft {
     const { byId } = this.#base;
     for (const id of this.#removed.keys()) byId.delete(id);
     for (const [id, rule] of this.#added) byId.set(id, rule);
-    return { rules, byId, ...this.#settings };
+    return { rules, byId, pathRules: this.#pathRules, ...this.#settings };
+  }
+
+  #pathChange(pathRules: readonly StoredPathRule[]): Pick<StoreChange, 'pathRules'> {
+    return this.#pathRules === this.#base.pathRules ? {} : { pathRules };
   }
 
   #change(settings: Partial<PolicySettings>): void {

@@ -5,15 +5,17 @@ import { SallyportError } from '../base/errors.ts';
 import { FOLLOW_QUEUE_BYTES_MAX, FOLLOWERS_MAX } from '../base/limits.ts';
 import { formatHostPort } from '../policy/resource.ts';
 import type { Outcome } from '../proxy/exchange.ts';
-import { bypassText, isListed } from './log.ts';
+import type { Decided } from './decided.ts';
+import { bypassText, isListed, type LogType } from './log.ts';
 
 /** One line of the stream. */
 export type LiveDecision = {
   readonly time: string;
   readonly sandbox: string;
   readonly decision: 'allow' | 'deny';
-  /** host:port */
+  /** host:port, or a path. */
   readonly host: string;
+  readonly type: LogType;
   readonly proxy_type: string;
   readonly method: string;
   /** Status sent to the client, 0 when none was. */
@@ -44,8 +46,13 @@ export class Followers {
   publish(outcomes: readonly Outcome[]): void {
     if (this.#readers.size === 0) return;
     for (const outcome of outcomes) {
-      if (isListed(outcome)) this.#tell(outcome);
+      if (isListed(outcome)) this.#tell(liveDecision(outcome));
     }
+  }
+
+  /** Tells of one that is no exchange. */
+  tell(decided: Decided): void {
+    if (this.#readers.size > 0) this.#tell(liveDecided(decided));
   }
 
   /** Ends all readers; they have seen everything. */
@@ -54,10 +61,10 @@ export class Followers {
     this.#readers.clear();
   }
 
-  #tell(outcome: Outcome): void {
-    const line = `${JSON.stringify(liveDecision(outcome))}\n`;
+  #tell(decision: LiveDecision): void {
+    const line = `${JSON.stringify(decision)}\n`;
     for (const [reader, sandbox] of this.#readers) {
-      if (sandbox !== null && sandbox !== outcome.sandbox) continue;
+      if (sandbox !== null && sandbox !== decision.sandbox) continue;
       if (reader.readableLength > FOLLOW_QUEUE_BYTES_MAX) this.#cut(reader);
       else reader.push(line);
     }
@@ -80,10 +87,26 @@ function liveDecision(outcome: Outcome): LiveDecision {
     sandbox: outcome.sandbox,
     decision: outcome.verdict === 'deny' ? 'deny' : 'allow',
     host: formatHostPort(outcome.host, outcome.port),
+    type: 'network',
     proxy_type: outcome.mode,
     method: outcome.method,
     status: outcome.status,
     rule: outcome.rule,
     reason: outcome.reason ?? bypassText(outcome),
+  };
+}
+
+function liveDecided(decided: Decided): LiveDecision {
+  return {
+    time: new Date(decided.time_ms).toISOString(),
+    sandbox: decided.sandbox,
+    decision: decided.verdict,
+    host: decided.place,
+    type: 'filesystem',
+    proxy_type: decided.mode,
+    method: '',
+    status: 0,
+    rule: decided.rule === '' ? null : decided.rule,
+    reason: decided.reason,
   };
 }

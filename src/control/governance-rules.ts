@@ -1,17 +1,27 @@
 // Rules of the Governance API as rules of ours. Both sides of the API read a rule here: our server
 // takes none that a daemon could not enforce.
 import { SallyportError } from '../base/errors.ts';
-import { HTTP_PATHS_MAX } from '../base/limits.ts';
+import { FILE_RULE_PATTERNS_MAX, HTTP_PATHS_MAX } from '../base/limits.ts';
+import { parsePathPatterns } from '../policy/file-pattern.ts';
 import { parseHttpMatch } from '../policy/http.ts';
+import type { Access } from '../policy/mount.ts';
 import { checkForDecision, parseResources, type Resource } from '../policy/resource.ts';
 import type { Protocol } from '../policy/rule.ts';
 import type { AllowlistPolicy, RuleDraft } from './governance-api.ts';
-import type { GivenRule } from './policy.ts';
+import type { GivenPathRule, GivenRule } from './policy.ts';
 
 export type Domain = AllowlistPolicy['allowlist_v0']['domain'];
 
 /** What is enforced of a rule; several parts when its requests have different hosts. */
 type Part = Pick<GivenRule, 'resources' | 'protocols' | 'http'>;
+type PathPart = Pick<GivenPathRule, 'access' | 'patterns'>;
+type Parts = { readonly network: readonly Part[]; readonly paths: readonly PathPart[] };
+
+/** What a policy brings into force. */
+export type GivenRules = {
+  readonly rules: readonly GivenRule[];
+  readonly pathRules: readonly GivenPathRule[];
+};
 
 const LAYERS = [
   { prefix: 'connect:', domain: 'network' },
@@ -20,26 +30,25 @@ const LAYERS = [
 ] as const;
 
 /**
- * The network rules of a policy. Filesystem rules have none: nothing is mounted here.
+ * The rules of a policy, for the network or for paths.
  *
  * @throws SALLYPORT_POLICY_INVALID naming policy and rule.
  */
-export function givenRules(policy: AllowlistPolicy): GivenRule[] {
+export function givenRules(policy: AllowlistPolicy): GivenRules {
   const { id, name, allowlist_v0: list } = policy;
-  return list.rules.flatMap((rule) => {
+  const rules: GivenRule[] = [];
+  const pathRules: GivenPathRule[] = [];
+  for (const rule of list.rules) {
     const parts = named(`policy "${name}" (${id}), rule "${rule.name}" (${rule.id})`, () =>
       partsOf(rule, list.domain),
     );
-    return parts.map(
-      (part, index): GivenRule => ({
-        id: index === 0 ? rule.id : `${rule.id}.${index + 1}`,
-        name: rule.name,
-        decision: rule.decision,
-        policy: { id, name },
-        ...part,
-      }),
-    );
-  });
+    const { decision } = rule;
+    const common = { name: rule.name, decision, policy: { id, name } };
+    const idOf = (index: number): string => (index === 0 ? rule.id : `${rule.id}.${index + 1}`);
+    rules.push(...parts.network.map((part, i) => ({ id: idOf(i), ...common, ...part })));
+    pathRules.push(...parts.paths.map((part, i) => ({ id: idOf(i), ...common, ...part })));
+  }
+  return { rules, pathRules };
 }
 
 /**
@@ -55,7 +64,7 @@ export function checkRule(rule: RuleDraft, domain: Domain | null): Domain {
   return layer.domain;
 }
 
-function partsOf(rule: RuleDraft, domain: Domain): Part[] {
+function partsOf(rule: RuleDraft, domain: Domain): Parts {
   const { actions, resources, http_resources: http, decision } = rule;
   const layer = layerOf(actions);
   if (layer.domain !== domain) throw invalid(`it is for ${layer.domain} in a policy for ${domain}`);
@@ -63,13 +72,13 @@ function partsOf(rule: RuleDraft, domain: Domain): Part[] {
   if (layer.prefix === 'request:') {
     if (resources) throw invalid('requests are to http_resources, not to resources');
     if (!http) throw invalid('it has no http_resources');
-    return requestParts(verbs, http, decision);
+    return { network: requestParts(verbs, http, decision), paths: [] };
   }
   if (http) throw invalid('http_resources are for requests alone');
   if (!resources) throw invalid('it has no resources');
   return domain === 'filesystem'
-    ? mountParts(verbs, resources)
-    : [connectPart(verbs, resources, decision)];
+    ? { network: [], paths: mountParts(verbs, resources) }
+    : { network: [connectPart(verbs, resources, decision)], paths: [] };
 }
 
 /** All actions are of one layer. */
@@ -136,16 +145,14 @@ function withPort(host: string, port: number): string {
   return host.includes(':') && !host.startsWith('[') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** Checked so far as to be told from a mistake; a runtime that mounts judges them. */
-function mountParts(verbs: readonly string[], paths: readonly string[]): Part[] {
-  const verb = verbs.find((one) => one !== 'read' && one !== 'write');
-  if (verb !== undefined) {
+/** A pattern is for paths of one system, and matches nothing on others. */
+function mountParts(verbs: readonly string[], paths: readonly string[]): PathPart[] {
+  const accesses = [...new Set(verbs)].sort().map((verb): Access => {
+    if (verb === 'read' || verb === 'write') return verb;
     throw invalid(`"${verb}" is no action; there are connect:, request:, read and write`);
-  }
-  for (const path of paths) {
-    if (path === '' || /\p{Cc}/u.test(path)) throw invalid('a path is empty or cannot be shown');
-  }
-  return [];
+  });
+  const patterns = chunksOf(paths, FILE_RULE_PATTERNS_MAX).map((some) => parsePathPatterns(some));
+  return accesses.flatMap((access) => patterns.map((some) => ({ access, patterns: some })));
 }
 
 function chunksOf<T>(all: readonly T[], size: number): T[][] {

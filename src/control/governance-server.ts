@@ -118,7 +118,7 @@ async function wordOf(look: Look, teams: readonly string[]): Promise<Omit<Word, 
     const { support_message: supportMessage, delegates } = await settingsOf(look);
     if (policies.includes(null) || !isDeepStrictEqual(await listOf(look), list)) continue;
     const rules = rulesOf(policies);
-    return { supportMessage, delegates, rules, expiresMs: null, serial: null, digest: null };
+    return { supportMessage, delegates, ...rules, expiresMs: null, serial: null, digest: null };
   }
   throw failed('its policies change faster than they can be read');
 }

@@ -4,8 +4,7 @@ import { SallyportError } from '../base/errors.ts';
 import { GOVERNANCE_POLICIES_MAX } from '../base/limits.ts';
 import type { RuleType } from '../policy/precedence.ts';
 import { AllowlistPolicy, faultsOf, PolicySummary } from './governance-api.ts';
-import { givenRules } from './governance-rules.ts';
-import type { GivenRule } from './policy.ts';
+import { type GivenRules, givenRules } from './governance-rules.ts';
 import type { SyncRecord } from './store.ts';
 
 /** All of it, as it is at one moment. */
@@ -13,8 +12,8 @@ export type Word = {
   readonly organization: string;
   readonly supportMessage: string | null;
   readonly delegates: readonly RuleType[];
-  readonly rules: readonly GivenRule[];
-} & Pick<SyncRecord, 'expiresMs' | 'serial' | 'digest'>;
+} & GivenRules &
+  Pick<SyncRecord, 'expiresMs' | 'serial' | 'digest'>;
 
 export type GovernanceSource = {
   /** Tells this source from others; no secret. */
@@ -57,14 +56,16 @@ export function summariesFor(found: readonly unknown[], teams: readonly string[]
  * @throws SALLYPORT_GOVERNANCE_FAILED, SALLYPORT_POLICY_INVALID: a policy that cannot be enforced
  *   cannot be left out, for it may deny.
  */
-export function rulesOf(policies: readonly unknown[]): GivenRule[] {
+export function rulesOf(policies: readonly unknown[]): GivenRules {
   const ids = new Set<string>();
-  const rules = policies.flatMap((one) => givenRules(allowlistIn(one)));
-  for (const { id } of rules) {
+  const given = policies.map((one) => givenRules(allowlistIn(one)));
+  const rules = given.flatMap((one) => one.rules);
+  const pathRules = given.flatMap((one) => one.pathRules);
+  for (const { id } of [...rules, ...pathRules]) {
     if (ids.has(id)) throw failed(`there are two rules ${id}`);
     ids.add(id);
   }
-  return rules;
+  return { rules, pathRules };
 }
 
 function allowlistIn(one: unknown): AllowlistPolicy {

@@ -5,14 +5,18 @@ import type { Clock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
 import { GOVERNANCE_STALE_MS } from '../base/limits.ts';
 import type { Governance } from '../policy/precedence.ts';
+import type { GivenRules } from './governance-rules.ts';
 import { failed, type GovernanceSource, type Word } from './governance-source.ts';
 import type { SyncState } from './governance-status.ts';
-import type { GivenRule, PolicyService } from './policy.ts';
+import type { GivenPathRule, GivenRule, PolicyService } from './policy.ts';
 import type { Store, SyncRecord } from './store.ts';
 
 export type SyncOptions = {
   readonly source: GovernanceSource;
-  readonly policy: Pick<PolicyService, 'govern' | 'setAvailable' | 'governance' | 'rules'>;
+  readonly policy: Pick<
+    PolicyService,
+    'govern' | 'setAvailable' | 'governance' | 'rules' | 'pathRules'
+  >;
   readonly store: Pick<Store, 'syncRecord' | 'setSyncRecord'>;
   readonly clock: Clock;
   /** Between two looks; each is up to a tenth sooner or later, so that daemons do not ask all at once. */
@@ -132,9 +136,11 @@ export class GovernanceSync {
   /** The rules first: a record of what is not in force would promise more than there is. */
   async #take(word: Word): Promise<void> {
     const { policy, store, source, clock, configure } = this.#options;
-    const { organization, supportMessage, delegates, rules, expiresMs, serial, digest } = word;
+    const { organization, supportMessage, delegates, expiresMs, serial, digest } = word;
     const governance = { organization, delegates, available: true, supportMessage };
-    if (!isSame(policy, governance, rules)) await policy.govern(governance, rules);
+    if (!isSame(policy, governance, word)) {
+      await policy.govern(governance, word.rules, word.pathRules);
+    }
     const record = { source: source.name, syncedMs: clock.wallMs(), expiresMs, serial, digest };
     store.setSyncRecord(record);
     this.#record = record;
@@ -181,12 +187,13 @@ export class GovernanceSync {
 
 /** Whether taking this over would change anything. */
 function isSame(
-  policy: Pick<PolicyService, 'governance' | 'rules'>,
+  policy: Pick<PolicyService, 'governance' | 'rules' | 'pathRules'>,
   governance: Governance,
-  rules: readonly GivenRule[],
+  { rules, pathRules }: GivenRules,
 ): boolean {
   const { governance: before } = policy;
   const theirs = policy.rules.filter(({ source }) => source === 'remote');
+  const theirPaths = policy.pathRules.filter(({ source }) => source === 'remote');
   if (theirs.length !== rules.length || before === null) return false;
   const kept = JSON.stringify([
     before.organization,
@@ -194,10 +201,17 @@ function isSame(
     before.supportMessage,
     before.delegates,
     theirs.map(factsOf),
+    theirPaths.map(pathFactsOf),
   ]);
   const { organization, available, supportMessage, delegates } = governance;
-  const told = [organization, available, supportMessage, delegates, rules.map(factsOf)];
-  return kept === JSON.stringify(told);
+  const told = [organization, available, supportMessage, delegates];
+  return kept === JSON.stringify([...told, rules.map(factsOf), pathRules.map(pathFactsOf)]);
+}
+
+function pathFactsOf(rule: GivenPathRule): unknown[] {
+  const { id, name, decision, access, patterns, policy } = rule;
+  const texts = patterns.map(({ text }) => text);
+  return [id, name, decision, access, texts, policy?.id, policy?.name];
 }
 
 function factsOf(rule: GivenRule): unknown[] {

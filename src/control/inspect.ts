@@ -1,10 +1,9 @@
 // `policy inspect`: one rule, or one policy with its rules, and how to remove each.
 import { SallyportError } from '../base/errors.ts';
 import { INSPECTED_RULES_MAX } from '../base/limits.ts';
-import { listRules, type RuleListing } from './listing.ts';
+import { type Listed, listRules, type RuleListing } from './listing.ts';
 import type { ScopeNames } from './policy.ts';
 import type { Inspected } from './schemas.ts';
-import type { PolicySettings, StoredRule } from './store.ts';
 
 /**
  * Finds what a selector means: an id or a name, with `rule:` or `policy:` before it where both fit.
@@ -14,7 +13,7 @@ import type { PolicySettings, StoredRule } from './store.ts';
 export function inspect(
   selector: string,
   services: {
-    readonly policy: { readonly rules: readonly StoredRule[] } & PolicySettings;
+    readonly policy: Listed;
     readonly sandboxes: ScopeNames;
   },
 ): Inspected {
@@ -63,8 +62,9 @@ function answer(rules: readonly RuleListing[]): Inspected {
   };
 }
 
-function removal({ id, editable }: RuleListing): { remove_command?: string } {
-  return editable ? { remove_command: `sbx policy rm network --id ${id}` } : {};
+function removal({ id, editable, resource_type: type }: RuleListing): { remove_command?: string } {
+  const domain = type.startsWith('filesystem') ? 'filesystem' : 'network';
+  return editable ? { remove_command: `sbx policy rm ${domain} --id ${id}` } : {};
 }
 
 function tooMany(name: string): SallyportError {

@@ -124,9 +124,10 @@ function servicesOf(parts: {
   readonly status: Services['status'];
 }): Services {
   const { managed, sync, state, configuration, settings, around } = parts;
-  const { policy, sandboxes, secrets, authority, trust, configure } = managed;
+  const { policy, mounts, sandboxes, secrets, authority, trust, configure } = managed;
   return {
     policy,
+    mounts,
     sandboxes,
     secrets,
     authority,

@@ -1,10 +1,11 @@
 // Rules as listings show them: the JSON of `policy ls --json` and GET /policy/network/rules. Adds the
-// rows that no traffic rule stands behind: filesystem defaults, and the implicit deny of deny-all.
+// row that no rule stands behind: the implicit deny of deny-all.
 
 import { methodNames } from '../policy/http.ts';
+import { actionOf } from '../policy/mount.ts';
 import { inactiveReason } from '../policy/precedence.ts';
-import { FILESYSTEM_DEFAULTS } from '../policy/presets.ts';
 import { type CreatedVia, type Decision, GLOBAL_SCOPE, type Source } from '../policy/rule.ts';
+import type { StoredPathRule } from './path-rule-store.ts';
 import type { ScopeNames } from './policy.ts';
 import { fixedReason } from './removal.ts';
 import type { PolicySettings, StoredRule } from './store.ts';
@@ -52,6 +53,12 @@ export type ListFilter = {
 /** A row that tells of the implicit deny; no rule stands behind it. */
 export const IMPLICIT_DENY_ID = 'default-deny-all';
 
+/** What a listing is made of. */
+export type Listed = {
+  readonly rules: readonly StoredRule[];
+  readonly pathRules: readonly StoredPathRule[];
+} & PolicySettings;
+
 const POLICY_ID = 'local-policy';
 const LAYERS = { local: 'local', kit: 'kit', remote: 'org' } as const satisfies Record<
   Source,
@@ -63,7 +70,7 @@ const LAYERS = { local: 'local', kit: 'kit', remote: 'org' } as const satisfies 
  * @throws SALLYPORT_NOT_FOUND for an unknown sandbox, before the first.
  */
 export function listRules(
-  policy: { readonly rules: readonly StoredRule[] } & PolicySettings,
+  policy: Listed,
   scopes: ScopeNames,
   filter: ListFilter,
 ): Iterable<RuleListing> {
@@ -81,31 +88,64 @@ export function listRule(
   scopes: ScopeNames,
   { governance, semantics }: Omit<PolicySettings, 'preset'>,
 ): RuleListing {
-  const { id, name, scope: number, source, decision, resources, createdVia, http } = rule;
-  const scope = scopeName(number, scopes);
-  const own = number !== GLOBAL_SCOPE;
+  const { resources, http } = rule;
   return {
-    id,
-    name,
-    ...policyFacts(rule, scope),
-    scope,
-    applies_to: own ? scope : 'all',
-    ...(own ? { sandbox_id: scope.slice('sandbox:'.length) } : {}),
+    ...ownerFacts(rule, scopes),
     resource_type: http === undefined ? 'network' : 'http',
-    decision,
+    decision: rule.decision,
     ...(http && { methods: methodNames(http), paths: http.paths }),
     resources: resources.map(({ text }) => text),
-    origin: own && source === 'local' ? 'scoped' : LAYERS[source],
-    layer: LAYERS[source],
+    ...originFacts(rule),
     ...statusFacts(inactiveReason(rule, 'network', governance, semantics)),
     ...editFacts(fixedReason(rule, semantics)),
-    provenance: { created_via: createdVia },
+    provenance: { created_via: rule.createdVia },
     actions: actionsOf(rule),
   };
 }
 
+export function listPathRule(
+  rule: StoredPathRule,
+  scopes: ScopeNames,
+  { governance, semantics }: Omit<PolicySettings, 'preset'>,
+): RuleListing {
+  return {
+    ...ownerFacts(rule, scopes),
+    resource_type: `filesystem:${rule.access}`,
+    decision: rule.decision,
+    resources: rule.patterns.map(({ text }) => text),
+    ...originFacts(rule),
+    ...statusFacts(inactiveReason(rule, 'filesystem', governance, semantics)),
+    ...editFacts(fixedReason(rule, semantics)),
+    provenance: { created_via: rule.createdVia },
+    actions: [actionOf(rule.access)],
+  };
+}
+
+type Owned = Pick<StoredRule, 'id' | 'name' | 'scope' | 'source' | 'policy'>;
+
+function ownerFacts(
+  rule: Owned,
+  scopes: ScopeNames,
+): Pick<RuleListing, 'id' | 'name' | 'policy_id' | 'scope' | 'applies_to'> {
+  const scope = scopeName(rule.scope, scopes);
+  const own = rule.scope !== GLOBAL_SCOPE;
+  return {
+    id: rule.id,
+    name: rule.name,
+    ...policyFacts(rule, scope),
+    scope,
+    applies_to: own ? scope : 'all',
+    ...(own ? { sandbox_id: scope.slice('sandbox:'.length) } : {}),
+  };
+}
+
+function originFacts({ source, scope }: Owned): Pick<RuleListing, 'origin' | 'layer'> {
+  const own = scope !== GLOBAL_SCOPE;
+  return { origin: own && source === 'local' ? 'scoped' : LAYERS[source], layer: LAYERS[source] };
+}
+
 function policyFacts(
-  { source, policy }: StoredRule,
+  { source, policy }: Owned,
   scope: string,
 ): Pick<RuleListing, 'policy_id' | 'policy_name'> {
   if (policy !== undefined) return { policy_id: policy.id, policy_name: policy.name };
@@ -127,8 +167,6 @@ function actionsOf({ protocols, http }: StoredRule): string[] {
   return methodNames(http).map((method) => `net:request:${method.toLowerCase()}`);
 }
 
-type Listed = { readonly rules: readonly StoredRule[] } & PolicySettings;
-
 function* generate(
   policy: Listed,
   scopes: ScopeNames,
@@ -147,9 +185,15 @@ function* all(
   scope: number | null,
 ): Iterable<RuleListing> {
   if (type !== 'filesystem') yield* network(policy, scopes, scope, type === 'http');
-  if ((type === 'all' || type === 'filesystem') && policy.preset !== null) {
-    for (const { id, type } of FILESYSTEM_DEFAULTS) yield defaultRow(id, type, 'allow', policy);
+  if (type !== 'all' && type !== 'filesystem') return;
+  for (const rule of policy.pathRules) {
+    if (isShown(rule, scope)) yield listPathRule(rule, scopes, policy);
   }
+}
+
+/** @param scope  null for all */
+function isShown(rule: Pick<StoredRule, 'scope'>, scope: number | null): boolean {
+  return scope === null || rule.scope === GLOBAL_SCOPE || rule.scope === scope;
 }
 
 function* network(
@@ -159,41 +203,31 @@ function* network(
   httpOnly: boolean,
 ): Iterable<RuleListing> {
   if (policy.preset === 'deny-all' && !httpOnly) {
-    yield defaultRow(IMPLICIT_DENY_ID, 'network', 'deny', policy);
+    yield denyAllRow(policy);
   }
   for (const rule of policy.rules) {
-    const shown = scope === null || rule.scope === GLOBAL_SCOPE || rule.scope === scope;
-    if (shown && (!httpOnly || rule.http !== undefined)) yield listRule(rule, scopes, policy);
+    if (!isShown(rule, scope) || (httpOnly && rule.http === undefined)) continue;
+    yield listRule(rule, scopes, policy);
   }
 }
 
-function defaultRow(
-  id: string,
-  type: ResourceType,
-  decision: Decision,
-  { governance, semantics }: PolicySettings,
-): RuleListing {
-  const ruleType = type.startsWith('filesystem') ? 'filesystem' : 'network';
-  const actions: Readonly<Record<ResourceType, readonly string[]>> = {
-    network: ['net:connect:tcp', 'net:connect:udp'],
-    http: [],
-    'filesystem:read': ['fs:mount:read'],
-    'filesystem:write': ['fs:mount:write'],
-  };
+function denyAllRow({ governance, semantics }: PolicySettings): RuleListing {
+  const id = IMPLICIT_DENY_ID;
+  const rule = { source: 'local', decision: 'deny' } as const;
   return {
     id,
     name: id,
     policy_id: POLICY_ID,
     scope: 'global',
     applies_to: 'all',
-    resource_type: type,
-    decision,
+    resource_type: 'network',
+    decision: 'deny',
     resources: ['**'],
     origin: 'local',
     layer: 'local',
-    ...statusFacts(inactiveReason({ source: 'local', decision }, ruleType, governance, semantics)),
+    ...statusFacts(inactiveReason(rule, 'network', governance, semantics)),
     editable: false,
     provenance: { created_via: 'default' },
-    actions: actions[type],
+    actions: ['net:connect:tcp', 'net:connect:udp'],
   };
 }

@@ -10,11 +10,16 @@ import { ruleLabel, ruleText } from '../policy/reasons.ts';
 import { formatHostPort } from '../policy/resource.ts';
 import type { Outcome } from '../proxy/exchange.ts';
 import { inTransaction, openDatabase } from './database.ts';
+import type { Decided } from './decided.ts';
 import { LOG_MIGRATIONS } from './migrations.ts';
+
+export type LogType = 'network' | 'filesystem';
 
 /** A row as GET /network/log gives it. */
 export type LogRow = {
+  /** host:port, or a path. */
   readonly host: string;
+  readonly type: LogType;
   readonly vm_name: string;
   readonly proxy_type: string;
   readonly rule: string;
@@ -81,10 +86,14 @@ export class DecisionLog {
     for (const outcome of outcomes) {
       if (isListed(outcome)) this.#add(outcome);
     }
-    if (this.#waiting.size >= this.#rowsMax) this.#flushOrForget();
-    else if (this.#waiting.size > 0) {
-      this.#timer ??= setTimeout(() => this.#flushOrForget(), AUDIT_FLUSH_MS);
-    }
+    this.#schedule();
+  }
+
+  /** Adds one that is no exchange. */
+  note({ sandbox, place, mode, verdict, rule, reason, time_ms: timeMs }: Decided): void {
+    const key = [sandbox, place, mode, verdict, rule, reason ?? ''] as const;
+    this.#see(JSON.stringify(key), Math.floor(timeMs), () => key);
+    this.#schedule();
   }
 
   /** @throws what SQLite throws (disk full); the rows wait for the next flush. */
@@ -111,14 +120,16 @@ export class DecisionLog {
    * @param sandbox  null for all.
    * @param limit  how many of the latest rows, of both kinds together; 0 for all.
    */
-  list(sandbox: string | null, limit: number): LogListing {
+  list(sandbox: string | null, limit: number, type: LogType | 'all' = 'network'): LogListing {
     this.flush();
+    const only = type === 'all' ? null : Number(type === 'filesystem');
     const latest = this.#database
       .prepare(
-        `SELECT * FROM log WHERE decision IN ('allow', 'deny') AND (? IS NULL OR sandbox = ?)
-         ORDER BY last_seen_ms DESC LIMIT ?`,
+        `SELECT * FROM log WHERE decision IN ('allow', 'deny') AND (?1 IS NULL OR sandbox = ?1)
+           AND (?2 IS NULL OR (mode LIKE 'mount:%') = ?2)
+         ORDER BY last_seen_ms DESC LIMIT ?3`,
       )
-      .all(sandbox, sandbox, limit === 0 ? -1 : limit);
+      .all(sandbox, only, limit === 0 ? -1 : limit);
     const rowsOf = (decision: 'allow' | 'deny'): LogRow[] =>
       latest.filter((row) => row.decision === decision).map(rowOf);
     return { blocked_hosts: rowsOf('deny'), allowed_hosts: rowsOf('allow') };
@@ -136,6 +147,13 @@ export class DecisionLog {
     this.#database.close();
   }
 
+  #schedule(): void {
+    if (this.#waiting.size >= this.#rowsMax) this.#flushOrForget();
+    else if (this.#waiting.size > 0) {
+      this.#timer ??= setTimeout(() => this.#flushOrForget(), AUDIT_FLUSH_MS);
+    }
+  }
+
   /** A view may lose rows on a full disk; it must neither grow without end nor stop the daemon. */
   #flushOrForget(): void {
     try {
@@ -150,12 +168,17 @@ export class DecisionLog {
   #add(outcome: Outcome): void {
     const { sandbox, host, port, mode, verdict, deny_kind: kind, rule, reason, code } = outcome;
     const name = `${sandbox}\n${host}\n${port}\n${mode}\n${verdict}\n${kind}\n${rule}\n${reason}\n${code}`;
-    const timeMs = Math.floor(outcome.time_ms);
+    this.#see(name, Math.floor(outcome.time_ms), () => {
+      const place = formatHostPort(host, port);
+      return [sandbox, place, mode, verdict, ruleOf(outcome), reasonOf(outcome)];
+    });
+  }
+
+  /** @param name  of its row, among those that wait */
+  #see(name: string, timeMs: number, keyOf: () => Delta['key']): void {
     const delta = this.#waiting.get(name);
     if (delta === undefined) {
-      const place = formatHostPort(host, port);
-      const key = [sandbox, place, mode, verdict, ruleOf(outcome), reasonOf(outcome)] as const;
-      this.#waiting.set(name, { key, firstMs: timeMs, lastMs: timeMs, count: 1 });
+      this.#waiting.set(name, { key: keyOf(), firstMs: timeMs, lastMs: timeMs, count: 1 });
     } else {
       delta.firstMs = Math.min(delta.firstMs, timeMs);
       delta.lastMs = Math.max(delta.lastMs, timeMs);
@@ -202,10 +225,12 @@ export function bypassText({ bypass }: Outcome): string | null {
 
 function rowOf(row: Record<string, SQLOutputValue>): LogRow {
   const reason = String(row.reason);
+  const proxyType = String(row.mode);
   return {
     host: String(row.host),
+    type: proxyType.startsWith('mount:') ? 'filesystem' : 'network',
     vm_name: String(row.sandbox),
-    proxy_type: String(row.mode),
+    proxy_type: proxyType,
     rule: String(row.rule),
     ...(reason === '' ? {} : { reason }),
     last_seen: new Date(Number(row.last_seen_ms)).toISOString(),

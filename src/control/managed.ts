@@ -1,9 +1,13 @@
 // What the API changes and the workers go by: rules, sandboxes, secrets, the authority.
 import { Vault } from '../credentials/vault.ts';
 import type { Publisher } from '../matcher/publish.ts';
+import { styleOf } from '../policy/file-path.ts';
 import type { WorkerPool } from '../workers/pool.ts';
 import { Authority } from './authority.ts';
 import type { Configuration } from './configuration.ts';
+import { Decisions } from './decided.ts';
+import { Disk } from './disk.ts';
+import { Mounts } from './mounts.ts';
 import { PolicyService } from './policy.ts';
 import { Sandboxes } from './sandboxes.ts';
 import { Secrets } from './secrets.ts';
@@ -13,6 +17,7 @@ import { TrustFiles } from './trust.ts';
 
 export type Managed = {
   readonly policy: PolicyService;
+  readonly mounts: Mounts;
   readonly sandboxes: Sandboxes;
   readonly secrets: Secrets;
   readonly authority: Authority;
@@ -25,12 +30,13 @@ export type Managed = {
 
 /** Rules, sandboxes and secrets: what the API changes and the workers go by. */
 export async function manage(
-  { store, keys }: State,
+  state: State,
   publisher: Publisher,
   configuration: Configuration,
   { paths, clock, logger }: Surroundings,
   closing: Closing,
 ): Promise<Managed> {
+  const { store, keys } = state;
   const workers: Managed['workers'] = { pool: null };
   const configure = async (): Promise<void> => {
     if (workers.pool === null) return;
@@ -71,5 +77,14 @@ export async function manage(
   closing.push(() => secrets.close());
   const policy = await PolicyService.start(store, publisher, sandboxes, clock);
   closing.push(() => policy.settled());
-  return { policy, sandboxes, secrets, authority, trust, workers, configure };
+  const mounts = new Mounts({
+    policy,
+    scopes: sandboxes,
+    disk: new Disk(styleOf(process.platform)),
+    home: paths.home,
+    reserved: [paths.state, paths.config, paths.runtime, paths.vaultKey],
+    decisions: new Decisions(state),
+    clock,
+  });
+  return { policy, mounts, sandboxes, secrets, authority, trust, workers, configure };
 }

@@ -55,6 +55,26 @@ export const STORE_MIGRATIONS: readonly string[] = [
      placeholder_key = lower(hex(randomblob(32))),
      oauth = json_set(oauth, '$.grant', 'client_credentials', '$.format', 'form', '$.signInInside', json('false'))
    WHERE oauth IS NOT NULL`,
+  // Filesystem rules; a policy that was chosen before there were any gets the defaults of every preset.
+  `CREATE TABLE path_rules (
+     position INTEGER PRIMARY KEY,
+     id TEXT NOT NULL UNIQUE,
+     name TEXT NOT NULL,
+     scope INTEGER NOT NULL,
+     source TEXT NOT NULL,
+     decision TEXT NOT NULL CHECK (decision IN ('allow', 'deny')),
+     access TEXT NOT NULL CHECK (access IN ('read', 'write')),
+     patterns TEXT NOT NULL, -- JSON
+     created_via TEXT NOT NULL,
+     created_at_ms INTEGER NOT NULL,
+     policy TEXT
+   ) STRICT;
+   INSERT INTO path_rules
+     SELECT 1, 'default-fs-read-allow-all', 'default-fs-read-allow-all', 0, 'local', 'allow', 'read', '["**"]', 'default', 0, NULL
+     FROM settings WHERE key = 'preset'
+     UNION ALL
+     SELECT 2, 'default-fs-write-allow-all', 'default-fs-write-allow-all', 0, 'local', 'allow', 'write', '["**"]', 'default', 0, NULL
+     FROM settings WHERE key = 'preset'`,
 ];
 
 /** log.db: what `policy log` shows; lost without harm. */

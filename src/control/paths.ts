@@ -8,6 +8,8 @@ import { SallyportError } from '../base/errors.ts';
 import { API_SOCKET_PATH_BYTES_MAX } from '../base/limits.ts';
 
 export type Paths = {
+  /** What `~` stands for in filesystem rules. */
+  readonly home: string;
   readonly state: string;
   readonly config: string;
   /** The settings that a user made. */
@@ -55,6 +57,7 @@ export function resolvePaths(env: Env): Paths {
       (folder) => Buffer.byteLength(join(folder, name)) <= API_SOCKET_PATH_BYTES_MAX,
     ) ?? join('/tmp', short);
   return {
+    home,
     state,
     config,
     settings: join(config, 'settings.json'),

@@ -13,6 +13,8 @@ import { GLOBAL_SCOPE } from '../policy/rule.ts';
 import { protocolsOf, type RuleFacts, ruleFacts } from '../policy/rule-facts.ts';
 import { Changes, type PolicyPublisher } from './changes.ts';
 import type { Draft } from './draft.ts';
+import type { StoredPathRule } from './path-rule-store.ts';
+import { defaultPathRules, PathRules, putPathRules } from './path-rules.ts';
 import { type Change, type Plan, planOf, type Wanted } from './plan.ts';
 import { checkRemovable, matching, type Removal, takeOut, whole } from './removal.ts';
 import { checkConflicts, type NewRule, uninitialized } from './rule-input.ts';
@@ -29,6 +31,13 @@ export type ScopeNames = {
 export type GivenRule = Pick<StoredRule, 'id' | 'name' | 'decision' | 'resources' | 'protocols'> &
   Partial<Pick<StoredRule, 'http' | 'policy'>>;
 
+/** A filesystem rule of an organisation. */
+export type GivenPathRule = Pick<
+  StoredPathRule,
+  'id' | 'name' | 'decision' | 'access' | 'patterns'
+> &
+  Pick<StoredRule, 'policy'>;
+
 /** Which rules to remove, within one scope. */
 export type Selector = {
   /** With or without `local:` before it. */
@@ -42,6 +51,8 @@ export type Selector = {
 };
 
 export class PolicyService<Prepared = unknown> {
+  /** Filesystem rules. */
+  readonly paths: PathRules;
   readonly #changes: Changes<Prepared>;
   readonly #scopes: ScopeNames;
   readonly #clock: Clock;
@@ -56,6 +67,7 @@ export class PolicyService<Prepared = unknown> {
     this.#changes = new Changes(store, publisher);
     this.#scopes = scopes;
     this.#clock = clock;
+    this.paths = new PathRules(this.#changes, (sandbox) => this.#scopeOf(sandbox), clock);
     this.#position = store.nextPosition();
   }
 
@@ -88,6 +100,10 @@ export class PolicyService<Prepared = unknown> {
   /** All rules, in order of creation; which of them count, policy/precedence.ts says. */
   get rules(): readonly StoredRule[] {
     return this.#changes.current.rules;
+  }
+
+  get pathRules(): readonly StoredPathRule[] {
+    return this.paths.all;
   }
 
   get generation(): number {
@@ -201,8 +217,22 @@ export class PolicyService<Prepared = unknown> {
    * @param governance  null: no organisation governs any more, and its rules go.
    * @throws SALLYPORT_POLICY_TOO_LARGE
    */
-  async govern(governance: Governance | null, rules: readonly GivenRule[] = []): Promise<void> {
+  async govern(
+    governance: Governance | null,
+    rules: readonly GivenRule[] = [],
+    pathRules: readonly GivenPathRule[] = [],
+  ): Promise<void> {
     await this.#changes.enqueue((draft) => {
+      const common = {
+        source: 'remote',
+        scope: GLOBAL_SCOPE,
+        createdVia: 'provisioned',
+        createdAtMs: this.#clock.wallMs(),
+      } as const;
+      putPathRules(draft, [
+        ...draft.pathRules.filter(({ source }) => source !== 'remote'),
+        ...pathRules.map((rule) => ({ ...rule, ...common })),
+      ]);
       this.#replace(draft, ({ source }) => source === 'remote', rules, {
         source: 'remote',
         scope: GLOBAL_SCOPE,
@@ -244,6 +274,7 @@ export class PolicyService<Prepared = unknown> {
   async reset(): Promise<void> {
     await this.#changes.enqueue((draft) => {
       for (const { id } of draft.select(({ source }) => source === 'local')) draft.remove(id);
+      draft.pathRules = draft.pathRules.filter(({ source }) => source !== 'local');
       draft.preset = null;
     });
   }
@@ -252,6 +283,7 @@ export class PolicyService<Prepared = unknown> {
   async dropScope(number: number): Promise<void> {
     await this.#changes.enqueue((draft) => {
       for (const { id } of draft.select(({ scope }) => scope === number)) draft.remove(id);
+      draft.pathRules = draft.pathRules.filter(({ scope }) => scope !== number);
     });
   }
 
@@ -276,6 +308,9 @@ export class PolicyService<Prepared = unknown> {
   }
 
   #carryOut(draft: Draft, { preset, changes }: Plan): void {
+    if (draft.preset === null) {
+      putPathRules(draft, [...draft.pathRules, ...defaultPathRules(this.#clock.wallMs())]);
+    }
     if (draft.preset !== preset) draft.preset = preset;
     for (const change of changes) {
       if (change.op === 'remove') draft.remove(change.rule.id);
@@ -314,6 +349,7 @@ export class PolicyService<Prepared = unknown> {
         createdAtMs: this.#clock.wallMs(),
       });
     }
+    putPathRules(draft, [...draft.pathRules, ...defaultPathRules(this.#clock.wallMs())]);
     draft.preset = preset;
   }
 

@@ -36,7 +36,7 @@ export function matching(rules: readonly StoredRule[], texts: readonly string[])
 
 /** @returns why a rule stays whatever a user says, or null */
 export function fixedReason(
-  { source, createdVia, scope }: StoredRule,
+  { source, createdVia, scope }: Pick<StoredRule, 'source' | 'createdVia' | 'scope'>,
   { defaults }: Semantics,
 ): string | null {
   if (source === 'remote') return 'it is a rule of the organization';

@@ -9,7 +9,7 @@ export function addLogRoutes(app: Application, { log, followers, sandboxes }: Se
     '/network/log',
     { schema: { querystring: LogQuery, response: { 200: LogAnswer, ...FAILURES } } },
     // Rows outlive their sandbox, so an unknown name is no error here.
-    async ({ query }) => log.list(query.sandbox ?? null, query.limit),
+    async ({ query }) => log.list(query.sandbox ?? null, query.limit, query.type),
   );
 
   app.get(

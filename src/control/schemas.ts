@@ -192,10 +192,12 @@ export const SandboxName = z.strictObject({ name: z.string() });
 export const LogQuery = z.strictObject({
   sandbox: z.string().optional(),
   limit: z.coerce.number().int().min(0).default(0).describe('The latest; 0 for all.'),
+  type: z.enum(['all', 'network', 'filesystem']).default('network'),
 });
 
 const LogRowBody = z.object({
-  host: z.string(),
+  host: z.string().describe('host:port, or a path.'),
+  type: z.enum(['network', 'filesystem']),
   vm_name: z.string(),
   proxy_type: z.string(),
   rule: z.string(),

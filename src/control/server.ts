@@ -19,6 +19,7 @@ import {
 import { addAuthorityRoutes } from './routes-authority.ts';
 import { addDaemonRoutes } from './routes-daemon.ts';
 import { addEnvironmentRoutes } from './routes-environment.ts';
+import { addFilesystemRoutes } from './routes-filesystem.ts';
 import { addLogRoutes } from './routes-log.ts';
 import { addPolicyRoutes } from './routes-policy.ts';
 import { addSandboxRoutes } from './routes-sandbox.ts';
@@ -87,6 +88,7 @@ export async function buildServer(services: Services, access: Access): Promise<F
     addEnvironmentRoutes(typed, services);
     addSecretRoutes(typed, services);
     addPolicyRoutes(typed, services);
+    addFilesystemRoutes(typed, services);
     addLogRoutes(typed, services);
     addToolRoutes(typed, services);
     typed.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());

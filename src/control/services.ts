@@ -8,6 +8,7 @@ import type { InterceptionFacts } from './check.ts';
 import type { Followers } from './follow.ts';
 import type { GovernanceFacts } from './governance-status.ts';
 import type { DecisionLog } from './log.ts';
+import type { Mounts } from './mounts.ts';
 import type { PolicyService } from './policy.ts';
 import type { Sandboxes } from './sandboxes.ts';
 import type { Secrets } from './secrets.ts';
@@ -47,6 +48,7 @@ export type DaemonStatus = {
 
 export type Services = {
   readonly policy: PolicyService;
+  readonly mounts: Mounts;
   readonly sandboxes: Sandboxes;
   readonly secrets: Secrets;
   readonly authority: Authority;

@@ -8,6 +8,7 @@ import type { CreatedVia, Decision, Protocol, Rule, Source } from '../policy/rul
 import type { Listen } from '../workers/messages.ts';
 import { corrupt, inTransaction, openDatabase } from './database.ts';
 import { STORE_MIGRATIONS } from './migrations.ts';
+import { PathRuleStore, type StoredPathRule } from './path-rule-store.ts';
 import { SecretStore } from './secret-store.ts';
 
 /** A rule with what listings show of it. */
@@ -65,12 +66,15 @@ export type StoreChange = {
   readonly add: readonly StoredRule[];
   /** Absent: as they were. */
   readonly settings?: PolicySettings;
+  /** All filesystem rules as they shall be; absent: as they were. */
+  readonly pathRules?: readonly StoredPathRule[];
 };
 
 type Row = Record<string, SQLOutputValue>;
 
 export class Store {
   readonly secrets: SecretStore;
+  readonly pathRules: PathRuleStore;
   readonly #database: DatabaseSync;
   readonly #path: string;
 
@@ -78,6 +82,7 @@ export class Store {
     this.#database = database;
     this.#path = path;
     this.secrets = new SecretStore(database);
+    this.pathRules = new PathRuleStore(database, path);
   }
 
   /** @throws SALLYPORT_STORE_CORRUPT */
@@ -135,7 +140,7 @@ export class Store {
   }
 
   change(change: StoreChange): void {
-    const { remove, add, settings } = change;
+    const { remove, add, settings, pathRules } = change;
     inTransaction(this.#database, () => {
       const drop = this.#database.prepare('DELETE FROM rules WHERE id = ?');
       for (const id of remove) drop.run(id);
@@ -143,6 +148,7 @@ export class Store {
         'INSERT INTO rules VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
       );
       for (const rule of add) insert.run(...columnsOf(rule));
+      if (pathRules !== undefined) this.pathRules.replace(pathRules);
       if (settings === undefined) return;
       this.#set('preset', settings.preset);
       this.#set('governance', settings.governance && JSON.stringify(settings.governance));

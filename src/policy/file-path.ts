@@ -24,9 +24,13 @@ export function faultOfPath(path: string, style: PathStyle): string | null {
     return `it has more than ${FILE_PATH_BYTES_MAX} bytes`;
   }
   if (hasControl(path)) return 'it has a control character';
-  if (style !== 'windows') return path.startsWith('/') ? null : 'it is not absolute';
-  if (/^[\\/]{2}[?.]([\\/]|$)/.test(path)) return 'it names a device, not a path';
-  return rootOf(path) === null ? 'it is not absolute' : null;
+  if (style === 'windows' && /^[\\/]{2}[?.]([\\/]|$)/.test(path)) {
+    return 'it names a device, not a path';
+  }
+  const split = splitPath(path, style);
+  if (split === null) return 'it is not absolute';
+  const deep = split.names.length >= FILE_SEGMENTS_MAX;
+  return deep ? `it is more than ${FILE_SEGMENTS_MAX} folders deep` : null;
 }
 
 /**
@@ -36,10 +40,9 @@ export function faultOfPath(path: string, style: PathStyle): string | null {
  */
 export function readPath(path: string, style: PathStyle): PathSegments | string {
   const fault = faultOfPath(path, style);
-  if (fault !== null) return fault;
-  const { root, rest } = splitRoot(path, style);
-  const names = rest.split(style === 'windows' ? /[\\/]/ : '/').filter((name) => name !== '');
-  if (names.length >= FILE_SEGMENTS_MAX) return `it is more than ${FILE_SEGMENTS_MAX} folders deep`;
+  const split = splitPath(path, style);
+  if (fault !== null || split === null) return fault ?? 'it is not absolute';
+  const { root, names } = split;
   for (const name of names) {
     if (name === '.' || name === '..') return `it has a segment ${name}`;
     if (style === 'windows' && !isPlainOnWindows(name)) {
@@ -67,26 +70,27 @@ export function joinSegments(segments: PathSegments, style: PathStyle): string {
   return `${root}\\${names.join('\\')}`;
 }
 
-function splitRoot(path: string, style: PathStyle): { root: string; rest: string } {
-  const root = style === 'windows' ? rootOf(path) : '/';
-  if (root === null) throw new TypeError('a path that was looked at has a root');
-  const length = style === 'windows' && root.length > 2 ? uncLength(path) : root.length;
-  return { root, rest: path.slice(length) };
+/** @returns the names of a path as they are written, or null when it is not absolute. */
+export function splitPath(
+  path: string,
+  style: PathStyle,
+): { readonly root: string; readonly names: readonly string[] } | null {
+  const windows = style === 'windows';
+  const [root, length] = windows ? rootOf(path) : (['/', 1] as const);
+  if (root === null || (!windows && !path.startsWith('/'))) return null;
+  const names = path.slice(length).split(windows ? /[\\/]/ : '/');
+  return { root, names: names.filter((name) => name !== '') };
 }
 
 const UNC = /^[\\/]{2}([^\\/?*:]+)[\\/]+([^\\/?*:]+)(?=[\\/]|$)/;
 
-/** `C:` or `\\server\share`; the two names of the WSL server are one. */
-function rootOf(path: string): string | null {
-  if (/^[A-Za-z]:[\\/]/.test(path)) return path.slice(0, 2);
-  const found = UNC.exec(path);
-  if (found === null) return null;
-  const [, server = '', share = ''] = found;
-  return `\\\\${/^wsl\$$/i.test(server) ? 'wsl.localhost' : server}\\${share}`;
-}
-
-function uncLength(path: string): number {
-  return UNC.exec(path)?.[0].length ?? 0;
+/** `C:` or `\\server\share`, and how long it is as written; the two names of the WSL server are one. */
+function rootOf(path: string): readonly [root: string | null, length: number] {
+  if (/^[A-Za-z]:[\\/]/.test(path)) return [path.slice(0, 2), 2];
+  const [whole, server = '', share = ''] = UNC.exec(path) ?? [];
+  if (whole === undefined) return [null, 0];
+  const told = /^wsl\$$/i.test(server) ? 'wsl.localhost' : server;
+  return [`\\\\${told}\\${share}`, whole.length];
 }
 
 /** Dots and blanks at the end are dropped, and a colon opens another stream of the same file. */

@@ -8,6 +8,7 @@ import {
   accessesOf,
   decisive,
   isAllowed,
+  isReserved,
   judgeMount,
   type MountQuestion,
   type PathRule,
@@ -96,12 +97,13 @@ function whyOf(
   deciding: readonly PathConsidered<PathRule>[],
   path: string,
 ): string {
-  const { rule, source, kind, access } = decisive(verdicts);
+  const { rule, source, kind, access, reason } = decisive(verdicts);
   if (kind === 'implicit') return `no rule allows ${wordOf(access)} ${path}`;
   if (isAllowed(verdicts)) {
     const asked = verdicts.map(({ access: one }) => wordOf(one)).join(' and ');
     return `rules allow ${asked} ${path}, and no rule denies it`;
   }
+  if (rule === null) return `no rule can allow ${path}: ${reason}`;
   const pattern = deciding.find((one) => one.rule.id === rule)?.pattern;
   return `${source} rule ${rule} (${pattern}) denies ${wordOf(access)} ${path}`;
 }
@@ -113,7 +115,7 @@ function wordOf(access: Access): string {
 /** An allow that would cover the path if it went deeper, or were for the other access. */
 function nearMiss<R extends PathRule>(
   { rule, ready }: ReadyRule<R>,
-  { scope, segments }: MountQuestion,
+  { scope, segments }: Omit<MountQuestion, 'reserved'>,
   missing: readonly Access[],
 ): PathNear<R>[] {
   if (rule.decision !== 'allow' || missing.length === 0) return [];
@@ -156,6 +158,7 @@ export function mountRemedy(
   },
 ): MountRemedy {
   const verdicts = judgeMount(rules, question, writable);
+  if (isReserved(question)) return { commands: [], note: FIXED.local };
   if (/[*?[\]{}]/.test(path) || Buffer.byteLength(path) > FILE_PATTERN_BYTES_MAX) {
     return { commands: [], note: 'no pattern can be exactly this path; name a folder above it' };
   }

@@ -30,6 +30,8 @@ export type MountQuestion = {
   readonly scope: number;
   /** Without links and `..`. */
   readonly segments: PathSegments;
+  /** Folders and files of the proxy itself: what holds one, or lies in one, is given to nobody. */
+  readonly reserved: readonly PathSegments[];
 };
 
 export type AccessVerdict = Omit<Verdict, 'http' | 'generation'> & {
@@ -50,7 +52,7 @@ export function actionOf(access: Access): `fs:mount:${Access}` {
 /** The pattern by which a rule has a say about a path, or null when it has none. */
 export function pathTouches(
   { rule, ready }: ReadyRule,
-  { scope, segments }: MountQuestion,
+  { scope, segments }: Omit<MountQuestion, 'reserved'>,
 ): PathPattern | null {
   if (rule.scope !== GLOBAL_SCOPE && rule.scope !== scope) return null;
   return ready.find((one) => patternMatches(one, segments))?.pattern ?? null;
@@ -62,6 +64,7 @@ export function judgeAccess(
   question: MountQuestion,
   access: Access,
 ): AccessVerdict {
+  if (isReserved(question)) return { ...OWN, access };
   const own = rules.filter(
     (one) => one.rule.access === access && pathTouches(one, question) !== null,
   );
@@ -70,6 +73,19 @@ export function judgeAccess(
   const kind = id === null ? 'implicit' : 'explicit';
   const verdict = { action: decision, kind, rule: id, source } as const;
   return { ...verdict, access, reason: reasonOf(verdict) };
+}
+
+const OWN = {
+  action: 'deny',
+  kind: 'explicit',
+  rule: null,
+  source: null,
+  reason: 'the keys or the socket of the proxy are there',
+} as const;
+
+/** Whether no rule can allow it. */
+export function isReserved({ segments, reserved }: MountQuestion): boolean {
+  return reserved.some((one) => one.every((name, i) => name === (segments[i] ?? name)));
 }
 
 const NONE = { decision: 'deny', id: null, source: null } as const;
@@ -105,9 +121,10 @@ export function mountRuleText(verdicts: readonly AccessVerdict[], path: string):
     const labels = verdicts.flatMap(({ rule }) => (rule === null ? [] : [ruleLabel(rule)]));
     return [...new Set(labels)].join(', ');
   }
-  const { access, rule } = decisive(verdicts);
+  const { access, rule, kind } = decisive(verdicts);
   const operation = mountOperation(access, path);
-  if (rule === null) return `no applicable policies for ${operation}`;
+  if (kind === 'implicit') return `no applicable policies for ${operation}`;
+  if (rule === null) return `denied: ${operation}`;
   return `denied: rule "${ruleLabel(rule)}" matched ${operation}`;
 }
 
@@ -128,9 +145,10 @@ export function mountDenial(
   return supportMessage === null ? text : `${text}\n${supportMessage}`;
 }
 
-function causeOf({ access, rule, source, reason }: AccessVerdict, path: string): string {
+function causeOf(verdict: AccessVerdict, path: string): string {
+  const { access, rule, source, kind, reason } = verdict;
   const operation = mountOperation(access, path);
-  if (source === 'remote') return reason ?? operation;
-  if (rule === null) return `no applicable policies for ${operation}`;
+  if (kind === 'implicit') return `no applicable policies for ${operation}`;
+  if (source === 'remote' || rule === null) return reason ?? operation;
   return `rule "${ruleLabel(rule)}" matched ${operation}`;
 }

@@ -27,10 +27,10 @@ export type PresetRule = {
   readonly resources: readonly Resource[];
 };
 
-/** Filesystem rules that every preset lists; the mount of a workspace is judged by the runtime. */
+/** Filesystem rules that every preset begins with: all paths, for reading and for writing. */
 export const FILESYSTEM_DEFAULTS = [
-  { id: 'default-fs-read-allow-all', type: 'filesystem:read', resources: ['**'] },
-  { id: 'default-fs-write-allow-all', type: 'filesystem:write', resources: ['**'] },
+  { id: 'default-fs-read-allow-all', access: 'read', patterns: ['**'] },
+  { id: 'default-fs-write-allow-all', access: 'write', patterns: ['**'] },
 ] as const;
 
 export function isPreset(name: string): name is PresetName {

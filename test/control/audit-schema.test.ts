@@ -41,7 +41,8 @@ t.test('every line is a record, with no field that the schema does not know', as
 t.test('the schema has every word that an outcome may have', async (t) => {
   // Types alone: a new mode or source does not compile until the schema knows it.
   type Own = 'version' | 'seq' | 'time' | 'action_type' | 'prev';
-  const facts: Omit<z.infer<typeof AuditRecord>, Own> = outcomeOf();
+  type Exchange = Extract<z.infer<typeof AuditRecord>, { ingress: unknown }>;
+  const facts: Omit<Exchange, Own> = outcomeOf();
   t.ok(facts);
 });
 
@@ -77,6 +78,9 @@ t.test('what a running proxy writes is valid by the published schema', async (t)
     await client.response();
     client.socket.destroy();
   }
+  const mount = { path: '/', writable: true, sandbox_id: 'box' };
+  await t.rejects(world.client.post('/policy/filesystem/mount', mount));
+  await world.client.post('/policy/filesystem/mount', { path: import.meta.dirname });
   await world.instance.stop(0);
   const text = auditFiles(world.paths.audit)
     .map((path) => readFileSync(path, 'utf8'))
@@ -91,6 +95,8 @@ t.test('what a running proxy writes is valid by the published schema', async (t)
     { action_type: 'http_request', path: '/a/b', host: 'denied.test', verdict: 'deny' },
     { action_type: 'network_egress', path: null },
     { action_type: 'http_request', method: '', code: 'SALLYPORT_REQUEST_MALFORMED' },
+    { action_type: 'filesystem_mount', verdict: 'deny', code: 'SALLYPORT_MOUNT_DENIED' },
+    { action_type: 'filesystem_mount', sandbox: '', rules: ['default-fs-read-allow-all'] },
   ]);
   const schema: unknown = JSON.parse(readFileSync(SCHEMA, 'utf8'));
   t.strictSame(await faultsBySchema(schema, records), []);

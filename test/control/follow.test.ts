@@ -22,6 +22,8 @@ t.test('each reader gets the decisions it asked for', async (t) => {
     outcomeOf({ verdict: 'none' }),
     outcomeOf({ sandbox: 'other', bypass: 'example.com' }),
   ]);
+  const mount = { sandbox: 'box', mode: 'mount:read', place: '/data', verdict: 'allow' } as const;
+  followers.tell({ ...mount, time_ms: 0, rule: 'r', reason: null });
   followers.close();
   const lines = await linesOf(all);
   t.strictSame(lines[0], {
@@ -29,13 +31,15 @@ t.test('each reader gets the decisions it asked for', async (t) => {
     sandbox: 'box',
     decision: 'deny',
     host: 'example.com:443',
+    type: 'network',
     proxy_type: 'forward-bypass',
     method: 'CONNECT',
     status: 403,
     rule: null,
     reason: 'why',
   });
-  t.equal(lines.length, 2);
+  t.equal(lines.length, 3);
+  t.match(lines[2], { host: '/data', type: 'filesystem', proxy_type: 'mount:read', rule: 'r' });
   t.strictSame(
     (await linesOf(one)).map(({ sandbox, reason }) => [sandbox, reason]),
     [['other', 'on the bypass list: example.com']],

@@ -11,6 +11,10 @@ import { policyOf } from '../helpers/organization.ts';
 type Rules = Parameters<typeof policyOf>[1];
 
 function read(rules: Rules, domain = 'network') {
+  return given(rules, domain).rules;
+}
+
+function given(rules: Rules, domain: string) {
   const policy = policyOf(1, rules);
   const list = { ...(policy.allowlist_v0 as object), domain };
   return givenRules(AllowlistPolicy.parse({ ...policy, allowlist_v0: list }));
@@ -123,18 +127,31 @@ t.test('what cannot be enforced as it is written', async (t) => {
   }
 });
 
-t.test('filesystem policies are understood, and enforce nothing here', async (t) => {
+t.test('paths: a rule for each access', async (t) => {
   const mount: Rules[number] = {
     decision: 'deny',
-    actions: ['read', 'write'],
-    resources: ['~/**'],
+    actions: ['write', 'read'],
+    resources: ['~/**', 'C:\\data\\**'],
   };
   t.strictSame(read([mount], 'filesystem'), []);
+  t.match(given([mount, { ...mount, actions: ['read'] }], 'filesystem').pathRules, [
+    { id: 'rule_1_1', access: 'read', patterns: [{ text: '~/**' }, { text: 'C:\\data\\**' }] },
+    { id: 'rule_1_1.2', access: 'write', decision: 'deny', policy: { id: 'pol_1' } },
+    { id: 'rule_1_2', access: 'read' },
+  ]);
+  const many = Array.from({ length: 300 }, (_, i) => `/p${i}`);
+  t.strictSame(
+    given([{ ...mount, actions: ['read'], resources: many }], 'filesystem').pathRules.map(
+      ({ patterns }) => patterns.length,
+    ),
+    [256, 44],
+  );
+  t.throws(() => read([{ ...mount, resources: ['$HOME/**'] }], 'filesystem'), /begins with/);
   t.throws(
     () => read([{ ...mount, actions: ['execute'] }], 'filesystem'),
     /"execute" is no action/,
   );
-  t.throws(() => read([{ ...mount, resources: ['/a\n'] }], 'filesystem'), /cannot be shown/);
+  t.throws(() => read([{ ...mount, resources: ['/a\n'] }], 'filesystem'), /control character/);
   t.throws(
     () => read([{ decision: 'allow', resources: ['a.test'] }], 'filesystem'),
     /network in a/,

@@ -32,6 +32,7 @@ const WORD: Word = {
   supportMessage: null,
   delegates: [],
   rules: [ruleOf('rule_a', 'allow', 'good.test'), ruleOf('rule_d', 'deny', 'bad.test')],
+  pathRules: [],
   expiresMs: null,
   serial: null,
   digest: null,

@@ -27,7 +27,7 @@ t.test('rules, listed and read back, are the same', async (t) => {
       );
       const scopes = new ScopeTable();
       for (const name of NAMES) scopes.numberOf(name);
-      const policy = { rules, preset, governance: null, semantics: SEMANTICS };
+      const policy = { rules, pathRules: [], preset, governance: null, semantics: SEMANTICS };
       const names = {
         numberOf: (name: string) => scopes.numberOf(name),
         nameOf: (number: number) => scopes.nameOf(number),

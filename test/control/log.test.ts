@@ -29,6 +29,7 @@ t.test('one row for each destination, with when and how often', async (t) => {
     blocked_hosts: [
       {
         host: '[2001:db8::1]:443',
+        type: 'network',
         vm_name: 'box',
         proxy_type: 'forward-bypass',
         rule: 'no applicable policies for op(action=net:connect:tcp, resource=net:ip:[2001:db8::1]:443)',
@@ -41,6 +42,7 @@ t.test('one row for each destination, with when and how often', async (t) => {
     allowed_hosts: [
       {
         host: 'example.com:443',
+        type: 'network',
         vm_name: 'box',
         proxy_type: 'forward-bypass',
         rule: 'default-allow-all',
@@ -50,6 +52,33 @@ t.test('one row for each destination, with when and how often', async (t) => {
       },
     ],
   });
+});
+
+t.test('mounts are rows of a type of their own', async (t) => {
+  const log = DecisionLog.open(join(temporaryFolder(t), 'log.db'), failing);
+  t.teardown(() => log.close());
+  const mount = {
+    time_ms: 1_000.5,
+    sandbox: 'box',
+    mode: 'mount:write',
+    place: '/data/x',
+    verdict: 'deny',
+    rule: 'no applicable policies',
+    reason: 'why',
+  } as const;
+  log.add([outcomeOf()]);
+  log.note(mount);
+  log.note({ ...mount, time_ms: 2_000 });
+  log.note({ ...mount, verdict: 'allow', reason: null });
+  t.match(log.list(null, 0), { blocked_hosts: { length: 0 }, allowed_hosts: { length: 1 } });
+  const mounts = log.list('box', 0, 'filesystem');
+  t.match(mounts, {
+    blocked_hosts: [
+      { host: '/data/x', type: 'filesystem', proxy_type: 'mount:write', count_since: 2 },
+    ],
+    allowed_hosts: [{ host: '/data/x', count_since: 1 }],
+  });
+  t.equal(log.list(null, 0, 'all').allowed_hosts.length, 2);
 });
 
 t.test('rows name the rule and why', async (t) => {

@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import t from 'tap';
 import { STORE_MIGRATIONS } from '../../src/control/migrations.ts';
+import type { StoredPathRule } from '../../src/control/path-rule-store.ts';
+import { defaultPathRules } from '../../src/control/path-rules.ts';
 import { type PolicySettings, Store, type StoredRule } from '../../src/control/store.ts';
 import { parseHttpMatch } from '../../src/policy/http.ts';
 import { SEMANTICS } from '../../src/policy/precedence.ts';
@@ -177,4 +179,39 @@ t.test('10^5 rules are written and read in seconds', async (t) => {
   store.change({ remove: [], add: rules });
   t.equal(store.rules().length, 100_000);
   t.ok(performance.now() - start < 10_000);
+});
+
+t.test('a policy from before there were filesystem rules gets the defaults', async (t) => {
+  const path = join(temporaryFolder(t), 'policy.db');
+  const earlier = new DatabaseSync(path);
+  const before = STORE_MIGRATIONS.findIndex((script) => script.includes('CREATE TABLE path_rules'));
+  for (const script of STORE_MIGRATIONS.slice(0, before)) earlier.exec(script);
+  earlier.exec(
+    `INSERT INTO settings VALUES ('preset', 'balanced'); PRAGMA user_version = ${before}`,
+  );
+  earlier.close();
+  const store = Store.open(path);
+  t.teardown(() => store.close());
+  t.strictSame(store.pathRules.all(), defaultPathRules(0));
+  const fresh = Store.open(join(temporaryFolder(t), 'policy.db'));
+  t.teardown(() => fresh.close());
+  t.strictSame(fresh.pathRules.all(), [], 'they come with the preset');
+});
+
+t.test('a filesystem rule that cannot be understood is no policy', async (t) => {
+  const path = join(temporaryFolder(t), 'policy.db');
+  const store = Store.open(path);
+  const rule = { ...defaultPathRules(7)[0], id: 'x', name: 'x', policy: { id: 'p', name: 'q' } };
+  store.change({ remove: [], add: [], pathRules: [rule as StoredPathRule] });
+  t.strictSame(store.pathRules.all(), [rule]);
+  store.close();
+  const raw = new DatabaseSync(path);
+  raw.exec(`UPDATE path_rules SET patterns = '["../x"]'`);
+  raw.close();
+  const again = Store.open(path);
+  t.teardown(() => again.close());
+  t.throws(() => again.pathRules.all(), {
+    code: 'SALLYPORT_STORE_CORRUPT',
+    message: /filesystem rule x cannot be read/,
+  });
 });

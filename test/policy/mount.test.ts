@@ -33,7 +33,7 @@ function rulesOf(written: readonly Written[], more: Partial<PathRule> = {}): Rea
 function questionOf(path: string, scope = 1) {
   const segments = readPath(path, 'linux');
   if (typeof segments === 'string') throw new Error(segments);
-  return { scope, segments };
+  return { scope, segments, reserved: [['/', 'state', 'sallyport']] };
 }
 
 const RULES: readonly Written[] = [
@@ -61,6 +61,23 @@ t.test('rules of a sandbox are for it alone', async (t) => {
   t.equal(judgeAccess(rules, questionOf('/a', 7), 'read').action, 'allow');
   t.equal(judgeAccess(rules, questionOf('/a', 8), 'read').action, 'deny');
   t.equal(judgeAccess(rules, questionOf('/a', 0), 'read').action, 'deny');
+});
+
+t.test('what holds the keys of the proxy, or lies among them, is given to nobody', async (t) => {
+  const rules = rulesOf([['all', 'allow', 'read', '**']]);
+  const judge = (path: string) => judgeAccess(rules, questionOf(path), 'read');
+  for (const path of ['/', '/state', '/state/sallyport', '/state/sallyport/audit/x']) {
+    t.match(judge(path), { action: 'deny', kind: 'explicit', rule: null }, path);
+    t.match(explainMount(rules, questionOf(path), path, false).why, `no rule can allow ${path}`);
+    const remedy = mountRemedy(rules, questionOf(path), { path, writable: false, scopeWords: [] });
+    t.match(remedy, { commands: [], note: /no rule/ });
+  }
+  for (const path of ['/state/other', '/state/sallyport2', '/s']) {
+    t.equal(judge(path).action, 'allow', path);
+  }
+  const verdicts = [judge('/state')];
+  t.match(mountDenial(verdicts, '/state', null), 'fs:mount:read denied: the keys or the socket of');
+  t.match(mountRuleText(verdicts, '/state'), /^denied: op\(action=fs:mount:read/);
 });
 
 t.test('what is told', async (t) => {
@@ -100,7 +117,7 @@ const written = fc.tuple(
   pattern,
   pattern,
 );
-const path = fc.constantFrom('/', '/a', '/a/b', '/a/b/c', '/c', '/home/me', '/home/me/b', '/x');
+const path = fc.constantFrom('/d', '/a', '/a/b', '/a/b/c', '/c', '/home/me', '/home/me/b', '/x');
 
 t.test('deny wins, whatever the rules', async (t) => {
   let allowed = 0;
