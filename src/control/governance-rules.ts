@@ -8,7 +8,8 @@ import type { Access } from '../policy/mount.ts';
 import { checkForDecision, parseResources, type Resource } from '../policy/resource.ts';
 import type { Protocol } from '../policy/rule.ts';
 import type { AllowlistPolicy, RuleDraft } from './governance-api.ts';
-import type { GivenPathRule, GivenRule } from './policy.ts';
+import type { GivenPathRule } from './path-rules.ts';
+import type { GivenRule } from './policy.ts';
 
 export type Domain = AllowlistPolicy['allowlist_v0']['domain'];
 

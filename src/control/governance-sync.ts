@@ -8,7 +8,8 @@ import type { Governance } from '../policy/precedence.ts';
 import type { GivenRules } from './governance-rules.ts';
 import { failed, type GovernanceSource, type Word } from './governance-source.ts';
 import type { SyncState } from './governance-status.ts';
-import type { GivenPathRule, GivenRule, PolicyService } from './policy.ts';
+import type { GivenPathRule } from './path-rules.ts';
+import type { GivenRule, PolicyService } from './policy.ts';
 import type { Store, SyncRecord } from './store.ts';
 
 export type SyncOptions = {

@@ -33,6 +33,12 @@ export type PathSelector = {
   readonly sandbox?: string | undefined;
 };
 
+/** A filesystem rule of an organisation. */
+export type GivenPathRule = Pick<
+  StoredPathRule,
+  'id' | 'name' | 'decision' | 'access' | 'patterns' | 'policy'
+>;
+
 export type PathRemoval = { readonly rule: StoredPathRule; readonly patterns: readonly string[] };
 
 type Queue = Pick<Changes<unknown>, 'current' | 'enqueue'>;
@@ -72,7 +78,7 @@ export class PathRules {
         return { ...who, decision, scope, access, patterns };
       });
       if (draft.semantics.conflicts === 'refuse') checkConflicts(added, draft);
-      putPathRules(draft, [...draft.pathRules, ...added]);
+      put(draft, [...draft.pathRules, ...added]);
     });
     return added;
   }
@@ -124,8 +130,20 @@ export function defaultPathRules(createdAtMs: number): StoredPathRule[] {
   }));
 }
 
+/** Beside what is there: an organisation may govern already. */
+export function addDefaults(draft: Draft, createdAtMs: number): void {
+  put(draft, [...draft.pathRules, ...defaultPathRules(createdAtMs)]);
+}
+
+/** Puts what an organisation says in place of what it said. @throws SALLYPORT_POLICY_TOO_LARGE */
+export function takeOver(draft: Draft, given: readonly GivenPathRule[], createdAtMs: number): void {
+  const common = { source: 'remote', scope: GLOBAL_SCOPE, createdVia: 'provisioned' } as const;
+  const others = draft.pathRules.filter(({ source }) => source !== 'remote');
+  put(draft, [...others, ...given.map((rule) => ({ ...rule, ...common, createdAtMs }))]);
+}
+
 /** @throws SALLYPORT_POLICY_TOO_LARGE */
-export function putPathRules(draft: Draft, rules: readonly StoredPathRule[]): void {
+function put(draft: Draft, rules: readonly StoredPathRule[]): void {
   const count = rules.reduce((sum, { patterns }) => sum + patterns.length, 0);
   if (count > FILE_PATTERNS_MAX) {
     throw new SallyportError(

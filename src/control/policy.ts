@@ -14,7 +14,7 @@ import { protocolsOf, type RuleFacts, ruleFacts } from '../policy/rule-facts.ts'
 import { Changes, type PolicyPublisher } from './changes.ts';
 import type { Draft } from './draft.ts';
 import type { StoredPathRule } from './path-rule-store.ts';
-import { defaultPathRules, PathRules, putPathRules } from './path-rules.ts';
+import { addDefaults, type GivenPathRule, PathRules, takeOver } from './path-rules.ts';
 import { type Change, type Plan, planOf, type Wanted } from './plan.ts';
 import { checkRemovable, matching, type Removal, takeOut, whole } from './removal.ts';
 import { checkConflicts, type NewRule, uninitialized } from './rule-input.ts';
@@ -30,13 +30,6 @@ export type ScopeNames = {
 /** A rule of an organisation, or of a sandbox's kit, as it is taken over whole. */
 export type GivenRule = Pick<StoredRule, 'id' | 'name' | 'decision' | 'resources' | 'protocols'> &
   Partial<Pick<StoredRule, 'http' | 'policy'>>;
-
-/** A filesystem rule of an organisation. */
-export type GivenPathRule = Pick<
-  StoredPathRule,
-  'id' | 'name' | 'decision' | 'access' | 'patterns'
-> &
-  Pick<StoredRule, 'policy'>;
 
 /** Which rules to remove, within one scope. */
 export type Selector = {
@@ -223,16 +216,7 @@ export class PolicyService<Prepared = unknown> {
     pathRules: readonly GivenPathRule[] = [],
   ): Promise<void> {
     await this.#changes.enqueue((draft) => {
-      const common = {
-        source: 'remote',
-        scope: GLOBAL_SCOPE,
-        createdVia: 'provisioned',
-        createdAtMs: this.#clock.wallMs(),
-      } as const;
-      putPathRules(draft, [
-        ...draft.pathRules.filter(({ source }) => source !== 'remote'),
-        ...pathRules.map((rule) => ({ ...rule, ...common })),
-      ]);
+      takeOver(draft, pathRules, this.#clock.wallMs());
       this.#replace(draft, ({ source }) => source === 'remote', rules, {
         source: 'remote',
         scope: GLOBAL_SCOPE,
@@ -308,9 +292,7 @@ export class PolicyService<Prepared = unknown> {
   }
 
   #carryOut(draft: Draft, { preset, changes }: Plan): void {
-    if (draft.preset === null) {
-      putPathRules(draft, [...draft.pathRules, ...defaultPathRules(this.#clock.wallMs())]);
-    }
+    if (draft.preset === null) addDefaults(draft, this.#clock.wallMs());
     if (draft.preset !== preset) draft.preset = preset;
     for (const change of changes) {
       if (change.op === 'remove') draft.remove(change.rule.id);
@@ -349,7 +331,7 @@ export class PolicyService<Prepared = unknown> {
         createdAtMs: this.#clock.wallMs(),
       });
     }
-    putPathRules(draft, [...draft.pathRules, ...defaultPathRules(this.#clock.wallMs())]);
+    addDefaults(draft, this.#clock.wallMs());
     draft.preset = preset;
   }
 
