@@ -21,6 +21,7 @@ export const WITNESS_TRIES_MAX = 3_000; // Requests tried for one change of a po
 export const WITNESS_NEIGHBOURS_MAX = 500; // Rules that are looked at for it.
 export const WITNESS_NAMES_MAX = 16; // Names that are tried with addresses.
 export const WITNESS_SCOPES_MAX = 32; // Sandboxes that it is tried for.
+export const REPLAY_ROWS_MAX = 1_000; // Kinds of exchanges told of by `policy replay`; all are counted.
 export const APPLIED_CHANGES_MAX = 1_000; // Told of one application; their number is told in any case.
 export const DOCUMENT_BYTES_MAX = 16_777_216; // Half a million rules; a parsed file takes a hundred times its size.
 export const DOCUMENT_FAULTS_MAX = 50; // Told at once; a file of another kind has thousands.

@@ -36,6 +36,7 @@ const ANSWERING: ReadonlySet<string> = new Set([
   'policy check',
   'policy lint',
   'policy diff',
+  'policy replay',
   'audit verify',
 ]);
 

@@ -13,6 +13,7 @@ import { addFilesystemCommands } from './policy-filesystem.ts';
 import { addLintCommand } from './policy-lint.ts';
 import { addListCommands } from './policy-list.ts';
 import { addLogCommand } from './policy-log.ts';
+import { addReplayCommand } from './policy-replay.ts';
 import { addRuleCommands } from './policy-rules.ts';
 import { addSetupCommands } from './policy-setup.ts';
 import { addExplainCommand } from './policy-tools.ts';
@@ -60,6 +61,7 @@ Begin with:
   addExplainCommand(policy, context);
   addLintCommand(policy, context);
   addDiffCommand(policy, context);
+  addReplayCommand(policy, context);
   addDocumentCommands(policy, context);
   addSetupCommands(policy, context);
   addAuditCommands(program, context);

@@ -17,6 +17,14 @@ export function durationText(text: string): string {
   return text;
 }
 
+/** How long ago: `30m`, `1h`, `7d`. @returns milliseconds @throws InvalidArgumentError */
+export function age(text: string): number {
+  const days = /^(\d{1,5})d$/.exec(text)?.[1];
+  const ms = parseDuration(days === undefined ? text : `${24 * Number(days)}h`);
+  if (ms === null) throw new InvalidArgumentError('Write a time such as 30m, 1h or 7d.');
+  return ms;
+}
+
 /** A duration, or `on-demand`. @returns milliseconds, 0 for on demand @throws InvalidArgumentError */
 export function refreshInterval(text: string): number {
   if (text === 'on-demand') return 0;

@@ -56,7 +56,8 @@ export async function verifyAudit(paths: readonly string[]): Promise<Verificatio
   return verifier.result(files.length, incomplete);
 }
 
-function filesAt(path: string): string[] {
+/** The audit files at a path, oldest first. @throws SALLYPORT_USAGE */
+export function filesAt(path: string): string[] {
   try {
     if (!statSync(path).isDirectory()) return [path];
     const found = auditFiles(path);

@@ -13,34 +13,17 @@ import {
   hostInstances,
   pathInstances,
 } from './instances.ts';
-import {
-  type AddressGuard,
-  type AskedRequest,
-  isExplicitDeny,
-  judgeAddresses,
-  judgeTarget,
-} from './judge.ts';
+import type { AddressGuard, AskedRequest } from './judge.ts';
 import { type Neighbour, Neighbours } from './neighbours.ts';
+import { type Judgement, judgeProbe, type Probe } from './probe.ts';
 import type { Resource } from './resource.ts';
-import { GLOBAL_SCOPE, type Protocol, type Rule } from './rule.ts';
+import { GLOBAL_SCOPE, type Rule } from './rule.ts';
 
 /** A rule with one resource and, if it is for some requests, one path: the least that can change. */
 export type Statement = Rule;
 
 /** Rules with a matcher over them. */
 export type Judged = { readonly rules: readonly Rule[]; readonly matcher: Matcher };
-
-/** What a sandbox asks for, and where that leads. */
-export type Probe = {
-  readonly scope: number;
-  readonly protocol: Protocol;
-  readonly host: Host | Address;
-  readonly port: number;
-  /** Null: the connection as a whole. */
-  readonly request: AskedRequest | null;
-  /** The address that the name leads to, where that matters. */
-  readonly address: Address | null;
-};
 
 export type Witness = Probe & {
   readonly before: 'allow' | 'deny';
@@ -82,10 +65,10 @@ export class WitnessSearch {
     return null;
   }
 
-  #judged(probe: Probe): { before: Judgement; after: Judgement } {
+  #judged(probe: Probe): Record<'before' | 'after', Judgement['action']> {
     return {
-      before: judge(this.#before.matcher, probe, this.#guard),
-      after: judge(this.#after.matcher, probe, this.#guard),
+      before: judgeProbe(this.#before.matcher, probe, this.#guard).action,
+      after: judgeProbe(this.#after.matcher, probe, this.#guard).action,
     };
   }
 
@@ -111,19 +94,6 @@ export class WitnessSearch {
       }
     }
   }
-}
-
-type Judgement = Witness['before'] | 'open';
-
-/** @returns `open` for a connection about which nothing can be said before there are requests */
-export function judge(matcher: Matcher, probe: Probe, guard: AddressGuard): Judgement {
-  const { scope, host, port, protocol, request, address } = probe;
-  const question = { scope, host, port, protocol };
-  const verdict = judgeTarget(matcher, question, guard, request ?? undefined);
-  if (request === null && verdict.http && !isExplicitDeny(verdict)) return 'open';
-  if (verdict.action === 'deny' || address === null) return verdict.action;
-  const { checked } = judgeAddresses(matcher, question, [address], guard);
-  return checked.length > 0 ? 'allow' : 'deny';
 }
 
 /** What both a statement and a rule near it may be asked, of these hosts. */

@@ -1,5 +1,6 @@
 import t from 'tap';
 import {
+  age,
   duration,
   eachOf,
   entryCount,
@@ -27,6 +28,13 @@ t.test('durations are milliseconds, and at most a day', async (t) => {
     '1s ',
   ]) {
     t.throws(() => duration(bad), { code: 'commander.invalidArgument' }, JSON.stringify(bad));
+  }
+});
+
+t.test('times may lie days back', async (t) => {
+  t.strictSame(['30m', '25h', '7d'].map(age), [1_800_000, 90_000_000, 604_800_000]);
+  for (const bad of ['', '1', 'd', '1.5d', '-1d', '1w', '123456d']) {
+    t.throws(() => age(bad), { code: 'commander.invalidArgument' }, JSON.stringify(bad));
   }
 });
 

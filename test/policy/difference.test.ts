@@ -5,7 +5,12 @@ import t from 'tap';
 import { type Change, differences } from '../../src/policy/difference.ts';
 import { touches } from '../../src/policy/explain.ts';
 import { parseHttpMatch } from '../../src/policy/http.ts';
-import { type AddressGuard, judgeAddresses, judgeTarget } from '../../src/policy/judge.ts';
+import {
+  type AddressGuard,
+  isExplicitDeny,
+  judgeAddresses,
+  judgeTarget,
+} from '../../src/policy/judge.ts';
 import { referenceMatcher } from '../../src/policy/reference.ts';
 import { parseResources } from '../../src/policy/resource.ts';
 import type { Decision, Rule } from '../../src/policy/rule.ts';
@@ -24,7 +29,7 @@ function decide(
   const { scope, host, port, protocol, request, address } = probe;
   const question = { scope, host, port, protocol };
   const verdict = judgeTarget(referenceMatcher(rules), question, guard, request ?? undefined);
-  const isOpen = request === null && verdict.http && verdict.rule === null;
+  const isOpen = request === null && verdict.http && !isExplicitDeny(verdict);
   if (isOpen || verdict.action === 'deny' || address === null)
     return isOpen ? 'open' : verdict.action;
   const { checked } = judgeAddresses(referenceMatcher(rules), question, [address], guard);
