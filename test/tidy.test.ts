@@ -12,6 +12,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['src/proxy'],
   ['src/workers'],
   ['src/control'],
+  ['src/governance'],
   ['src/cli'],
 ];
 

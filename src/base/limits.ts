@@ -226,3 +226,7 @@ export const GOVERNANCE_STALE_MS = 300_000; // No success for longer: worth a lo
 export const GOVERNANCE_GRACE_MS = 86_400_000; // What was granted last holds for a day without a word, for a server may be down overnight.
 export const GOVERNANCE_START_MS = 5_000; // How long a start waits for the first word.
 export const GOVERNANCE_DOCUMENT_BYTES_MAX = 50_331_648; // 100 policies of 400 KB in one signed file, and 8 MB more.
+export const GOVERNANCE_TOKENS_MAX = 10_000; // Of one server: one for each machine of a large fleet.
+export const GOVERNANCE_BODY_BYTES_MAX = 1_048_576; // A rule; its policy may have 400 KB.
+export const GOVERNANCE_CONNECTIONS_MAX = 10_000; // Daemons of a large fleet, asking at one time.
+export const GOVERNANCE_SERVE_TIMEOUT_MS = 30_000; // From the first byte of a request to its last.

@@ -7,6 +7,7 @@ import type { Context } from './context.ts';
 import { addDaemonCommands } from './daemon.ts';
 import { addDemoCommand } from './demo.ts';
 import { addEnvCommand } from './env.ts';
+import { addGovernanceCommands } from './governance.ts';
 import { addDocumentCommands } from './policy-apply.ts';
 import { addDiffCommand } from './policy-diff.ts';
 import { addFilesystemCommands } from './policy-filesystem.ts';
@@ -65,6 +66,7 @@ Begin with:
   addDocumentCommands(policy, context);
   addSetupCommands(policy, context);
   addAuditCommands(program, context);
+  addGovernanceCommands(program, context);
   addDemoCommand(program, context);
   addCompletionCommand(program, context);
   inheritSettings(program, context.program);

@@ -15,6 +15,9 @@ import {
 /** Of what people read in a terminal: nothing that moves its cursor or turns its text around. */
 const READABLE = /^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$/u;
 
+/** As it stands in the URL of an organisation. */
+export const ORGANIZATION_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+
 export const NameText = z
   .string()
   .min(1)

@@ -32,12 +32,13 @@ export type FileOptions = {
   readonly nowMs: () => number;
 };
 
-const DOCUMENT_NAME = 'governance.json';
+export const DOCUMENT_NAME = 'governance.json';
 const SIGNATURE_BYTES = 64; // RFC 8032 section 5.1.6.
 const SIGNATURE_FILE_BYTES_MAX = 256; // As it is, or in Base64.
-const FILE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.json$/;
+/** Of a file with one policy. */
+export const FILE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.json$/;
 
-export const Document = Settings.extend({
+const Document = Settings.extend({
   version: z.literal(1),
   organization: NameText,
   serial: z.number().int().min(1),
@@ -76,8 +77,8 @@ export async function policiesIn(
   folder: string,
 ): Promise<unknown[]> {
   const all = [...policies];
-  if (Object.keys(files).length > GOVERNANCE_POLICIES_MAX) {
-    throw failed(`there are more than ${GOVERNANCE_POLICIES_MAX} files`);
+  if (all.length + Object.keys(files).length > GOVERNANCE_POLICIES_MAX) {
+    throw failed(`there are more than ${GOVERNANCE_POLICIES_MAX} policies`);
   }
   for (const [name, digest] of Object.entries(files)) {
     const bytes = await contentOf(join(folder, name), GOVERNANCE_POLICY_BYTES_MAX);

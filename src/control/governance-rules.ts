@@ -52,17 +52,19 @@ export function givenRules(policy: AllowlistPolicy): GivenRules {
   return { rules, pathRules };
 }
 
+/** What a rule is for, by its actions. @throws SALLYPORT_POLICY_INVALID for actions of several layers */
+export function domainOf({ actions }: Pick<RuleDraft, 'actions'>): Domain {
+  return layerOf(actions).domain;
+}
+
 /**
  * Reads one rule.
  *
- * @param domain  of its policy; null: it has no rules so far.
- * @returns the domain that its policy has with it.
- * @throws SALLYPORT_POLICY_INVALID
+ * @param domain  of its policy.
+ * @throws SALLYPORT_POLICY_INVALID for what cannot be enforced.
  */
-export function checkRule(rule: RuleDraft, domain: Domain | null): Domain {
-  const layer = layerOf(rule.actions);
-  partsOf(rule, domain ?? layer.domain);
-  return layer.domain;
+export function checkRule(rule: RuleDraft, domain: Domain): void {
+  partsOf(rule, domain);
 }
 
 function partsOf(rule: RuleDraft, domain: Domain): Parts {

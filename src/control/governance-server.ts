@@ -17,7 +17,7 @@ import {
   GOVERNANCE_SYNC_TIMEOUT_MS,
 } from '../base/limits.ts';
 import { type OwnAnswer, RequestError, requestOnce } from '../credentials/request.ts';
-import { faultsOf, PolicyPage, Settings } from './governance-api.ts';
+import { faultsOf, ORGANIZATION_NAME, PolicyPage, Settings } from './governance-api.ts';
 import {
   failed,
   type GovernanceSource,
@@ -79,10 +79,9 @@ export function governanceServer(options: ServerOptions): GovernanceSource {
 /** @throws SALLYPORT_USAGE */
 function addressOf(text: string): { base: string; organization: string } {
   const url = URL.parse(text);
-  const organization = /\/orgs\/([A-Za-z0-9][A-Za-z0-9._-]{0,63})\/?$/.exec(
-    url?.pathname ?? '',
-  )?.[1];
-  if (url === null || organization === undefined || `${url.search}${url.hash}` !== '') {
+  const organization = /\/orgs\/([^/]+)\/?$/.exec(url?.pathname ?? '')?.[1] ?? '';
+  const isOne = ORGANIZATION_NAME.test(organization);
+  if (url === null || !isOne || `${url.search}${url.hash}` !== '') {
     throw new SallyportError('SALLYPORT_USAGE', `${text} is no https://HOST/.../orgs/NAME`);
   }
   if (`${url.username}${url.password}` !== '') {

@@ -4,7 +4,6 @@ import { timingSafeEqual } from 'node:crypto';
 import swagger from '@fastify/swagger';
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify';
 import {
-  hasZodFastifySchemaValidationErrors,
   jsonSchemaTransform,
   validatorCompiler,
   type ZodTypeProvider,
@@ -16,6 +15,7 @@ import {
   API_REQUEST_TIMEOUT_MS,
   API_TOKEN_BYTES_MIN,
 } from '../base/limits.ts';
+import { faultsOfRequest } from './request-faults.ts';
 import { addAuthorityRoutes } from './routes-authority.ts';
 import { addDaemonRoutes } from './routes-daemon.ts';
 import { addEnvironmentRoutes } from './routes-environment.ts';
@@ -116,14 +116,8 @@ function authorize(request: FastifyRequest, access: Access): void {
 /** Everything that goes wrong becomes one of ours; what we did not expect tells nothing of itself. */
 function errorOf(error: unknown, request: FastifyRequest): SallyportError {
   if (error instanceof SallyportError) return error;
-  if (hasZodFastifySchemaValidationErrors(error)) {
-    const where = error.validationContext ?? 'body';
-    const faults = error.validation.map(({ instancePath, message }) => {
-      const place = instancePath.replaceAll('/', '.').replace(/^\./, '');
-      return place === '' ? `${where}: ${message}` : `${where}.${place}: ${message}`;
-    });
-    return new SallyportError('SALLYPORT_REQUEST_INVALID', faults.join('; '));
-  }
+  const faults = faultsOfRequest(error);
+  if (faults !== null) return new SallyportError('SALLYPORT_REQUEST_INVALID', faults);
   const { code, statusCode, message } = error as FastifyError;
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') {
     return new SallyportError(
