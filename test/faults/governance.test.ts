@@ -5,7 +5,6 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { ControlClient } from '../../src/control/client.ts';
-import type { DaemonOptions } from '../../src/control/daemon.ts';
 import { resolvePaths } from '../../src/control/paths.ts';
 import { waitUntilStopped } from '../../src/control/spawn.ts';
 import { Store } from '../../src/control/store.ts';
@@ -141,11 +140,12 @@ t.test(
     const paths = resolvePaths(env);
     const tokenFile = join(temporaryFolder(t), 'token');
     writeFileSync(tokenFile, 'TOKEN');
-    const source = { source: server.url, keys: [], teams: [], tokenFile };
-    const options: Partial<DaemonOptions> = {
-      preset: 'allow-all',
-      governance: { ...source, intervalMs: 3_600_000, graceMs: 3_600_000 },
-    };
+    const options = {
+      'policy.preset': 'allow-all',
+      'governance.source': server.url,
+      'governance.tokenFile': tokenFile,
+      'governance.interval': '1h',
+    } as const;
     let n = 0;
     server.policies = wordOf(n);
     for (let round = 0; round < DAEMON_KILLS; round++) {
