@@ -1,12 +1,14 @@
 // Reference document 000, command by command: how network policy is chosen, changed, listed, watched
 // and begun anew. Sections count its headings; where it speaks of governance see reference-002.
 import t from 'tap';
+import type { Cli } from '../helpers/cli.ts';
 import {
   cutLog,
   cutTable,
   LOG_HEADINGS,
   onTerminal,
   quickCli,
+  type ReferenceWorld,
   referenceWorld,
 } from '../helpers/reference.ts';
 import { tcpOrigin } from '../helpers/wire.ts';
@@ -58,8 +60,12 @@ t.test('000 §1.1, §1.2, §1.5, §3.1: choosing a policy, and choosing anew', a
   );
 });
 
-const world = await referenceWorld(t, ['my-sandbox', 'other'], '--policy', 'balanced');
-const { cli, origin } = world;
+let world: ReferenceWorld;
+let cli: Cli;
+t.before(async () => {
+  world = await referenceWorld(t, ['my-sandbox', 'other'], '--policy', 'balanced');
+  cli = world.cli;
+});
 
 t.test('000 §1, §1.3, §2: what no rule allows stays inside, whatever it speaks', async (t) => {
   const { status, content } = await world.visit('my-sandbox', 'blocked.example.com');
@@ -84,7 +90,11 @@ t.test('000 §1: raw TCP by a rule for an address and port', async (t) => {
   t.equal(status, 200);
   t.equal(await client.until('\r\n'), 'SSH-2.0-test\r\n', 'the server speaks first');
   client.socket.destroy();
-  t.equal((await world.tunnel('my-sandbox', `127.0.0.2:${origin.port}`)).status, 403, 'that port');
+  t.equal(
+    (await world.tunnel('my-sandbox', `127.0.0.2:${world.origin.port}`)).status,
+    403,
+    'that port',
+  );
 });
 
 t.test('000 §1.1, §1.3, §1.8: what Balanced covers', async (t) => {
@@ -201,7 +211,7 @@ t.test('000 §1.8: several package managers with one command', async (t) => {
 
 t.test('000 §1.9: which hosts were contacted', async (t) => {
   await world.rule('allow', 'seen.test');
-  const tunnelled = await world.tunnel('my-sandbox', `seen.test:${origin.port}`);
+  const tunnelled = await world.tunnel('my-sandbox', `seen.test:${world.origin.port}`);
   tunnelled.client.socket.destroy();
   for (const _ of [1, 2]) await world.visit('my-sandbox', 'seen.test');
   await world.visit('my-sandbox', 'unseen.test');
@@ -214,7 +224,7 @@ t.test('000 §1.9: which hosts were contacted', async (t) => {
   t.strictSame([blocked?.headings, allowed?.headings], [LOG_HEADINGS, LOG_HEADINGS]);
   const lastSeen = /^\d\d:\d\d:\d\d \d{1,2}-[A-Z][a-z]{2}$/;
   const shape = { SANDBOX: 'my-sandbox', TYPE: 'network', 'LAST SEEN': lastSeen };
-  const [seen, unseen] = ['seen.test', 'unseen.test'].map((host) => `${host}:${origin.port}`);
+  const [seen, unseen] = ['seen.test', 'unseen.test'].map((host) => `${host}:${world.origin.port}`);
   t.match(
     blocked?.rows.find(({ HOST }) => HOST === unseen),
     { ...shape, PROXY: 'forward', RULE: /./, REASON: /default deny/, COUNT: '1' },

@@ -172,7 +172,8 @@ export const LOG_HEADINGS = [
 /** What is typed, each time the screen shows that text. */
 export type Typed = readonly [shown: string, keys: string];
 
-const SBX = join(import.meta.dirname, '../../bin/sbx.js');
+/** The program under its drop-in name. */
+export const SBX = join(import.meta.dirname, '../../bin/sbx.js');
 
 /**
  * Runs `sbx ARGS` on a terminal of its own, which script(1) of util-linux gives.
