@@ -135,6 +135,7 @@ export const SCRUB_HELD_MS = 250; // How long more of them wait for the rest.
 export const SCRUB_PARTIAL_BYTES_MIN = 16; // So much of a secret at the end of content is hidden, too.
 export const SCRUB_DECODED_BYTES_MAX = 67_108_864; // Of decoded content; more of it only at a ratio that honest content has.
 export const SCRUB_RATIO_MAX = 100; // Decoded to coded bytes beyond that: no zip bomb is unpacked for a client.
+export const SCRUB_ZSTD_WINDOW_LOG_MAX = 23; // 8 MiB, which is all that content may want (RFC 9659).
 export const SUBSTITUTED_CONTENT_BYTES_MAX = 1_048_576; // Of a request, where placeholders are looked for.
 
 // HTTP rules.

@@ -6,16 +6,23 @@ import {
   createGunzip,
   createInflate,
   createZstdDecompress,
+  constants as zlib,
 } from 'node:zlib';
 import { SallyportError } from '../base/errors.ts';
-import { SCRUB_DECODED_BYTES_MAX, SCRUB_RATIO_MAX } from '../base/limits.ts';
+import {
+  SCRUB_DECODED_BYTES_MAX,
+  SCRUB_RATIO_MAX,
+  SCRUB_ZSTD_WINDOW_LOG_MAX,
+} from '../base/limits.ts';
 
 const DECODERS: Readonly<Record<string, () => Transform>> = {
   gzip: createGunzip,
   'x-gzip': createGunzip,
   deflate: createInflate,
   br: createBrotliDecompress,
-  zstd: createZstdDecompress,
+  // Of its own accord zlib would hold up to 128 MiB for each answer.
+  zstd: () =>
+    createZstdDecompress({ params: { [zlib.ZSTD_d_windowLogMax]: SCRUB_ZSTD_WINDOW_LOG_MAX } }),
 };
 
 /** What can be made to wait. */

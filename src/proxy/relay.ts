@@ -133,7 +133,7 @@ class Handler implements Dispatcher.DispatchHandler {
     _: unknown,
     reason = '',
   ): void {
-    const { reply, client } = this.#work.received;
+    const { reply, client, head } = this.#work.received;
     const { text, contentLength } = forwardResponseFields(
       rawOf(controller.rawHeaders),
       this.#work.via ? '1.1' : null,
@@ -141,6 +141,10 @@ class Handler implements Dispatcher.DispatchHandler {
     if (status < 200) {
       reply.interim(status, text);
       return;
+    }
+    // RFC 8441 section 5: to a client of HTTP/2 any 2xx says that the WebSocket is open.
+    if (client.http2 && head.upgrade !== null && status < 300) {
+      throw new SallyportError('SALLYPORT_UPSTREAM_MALFORMED', 'the WebSocket was not opened');
     }
     if (!client.contentDone) reply.closes = true; // Early answer: the rest of the content has no reader.
     reply.start(status, reason, text, contentLength);

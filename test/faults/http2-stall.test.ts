@@ -160,10 +160,10 @@ tap.test('a connection that nobody reads', async (t) => {
   await untilStill(t, proxy, port, () => load.open);
   t.equal(load.open, 0, 'nothing is fetched for it any more');
   proxy.sweep(LINGER_MS + 1);
-  client.socket.resume();
-  await client.closed();
   await untilStill(t, proxy, port, () => proxy.held.size);
   t.equal(proxy.held.size, 2, "only the others' tunnel, and the connection inside");
+  client.socket.resume();
+  await client.closed();
 });
 
 tap.test('a WebSocket that nobody reads', async (t) => {
