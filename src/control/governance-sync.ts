@@ -31,6 +31,7 @@ export type SyncOptions = {
 };
 
 const MESSAGE_LENGTH_MAX = 500;
+const SETTLE_MS_MAX = 60_000; // A timer knows nothing of a machine that slept, or of a clock that was set.
 const NOT_YET = 'an organization that is not known yet';
 
 export class GovernanceSync {
@@ -42,7 +43,9 @@ export class GovernanceSync {
   #told: string | null;
   #running: Promise<void> | null = null;
   #next: Promise<void> | null = null;
-  #timer: NodeJS.Timeout | null = null;
+  #timer: NodeJS.Timeout | undefined;
+  /** Goes off when grants end, be a look under way or not. */
+  #end: NodeJS.Timeout | undefined;
 
   private constructor(options: SyncOptions) {
     this.#options = options;
@@ -97,12 +100,13 @@ export class GovernanceSync {
   /** Gives up what runs; what is in force stays. */
   async close(): Promise<void> {
     this.#closing.abort();
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    clearTimeout(this.#timer);
+    clearTimeout(this.#end);
     await Promise.allSettled([this.#running, this.#next]);
   }
 
   #run(): Promise<void> {
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    clearTimeout(this.#timer);
     this.#running = this.#look().finally(() => {
       this.#running = null;
       this.#schedule();
@@ -150,9 +154,19 @@ export class GovernanceSync {
     await this.#settle(); // It may have ended while it was read.
   }
 
-  /** Grants hold as long as the word is young enough. */
+  /** Grants hold as long as the word is young enough; looked at again when it no longer is. */
   async #settle(): Promise<void> {
-    await this.#options.policy.setAvailable(this.#leftMs() > 0);
+    const leftMs = this.#leftMs();
+    clearTimeout(this.#end);
+    if (leftMs > 0 && !this.#closing.signal.aborted) {
+      const later = (): Promise<void> =>
+        this.#settle().catch((error: unknown) => this.#options.report(messageOf(error), error));
+      this.#end = setTimeout(
+        () => void later(),
+        Math.min(Math.ceil(leftMs), SETTLE_MS_MAX),
+      ).unref();
+    }
+    await this.#options.policy.setAvailable(leftMs > 0);
   }
 
   /** How long grants still hold; 0: they do not. */
@@ -174,15 +188,10 @@ export class GovernanceSync {
     return this.#failure === null ? 'ok' : 'failed';
   }
 
-  /** The next look; sooner when grants end before it. */
   #schedule(): void {
     if (this.#closing.signal.aborted) return;
-    const { intervalMs } = this.#options;
-    const jittered = intervalMs * (0.9 + 0.2 * Math.random());
-    const left = this.#leftMs();
-    const waitMs = left > 0 ? Math.min(jittered, left) : jittered;
-    this.#timer = setTimeout(() => void this.refresh().catch(() => {}), Math.ceil(waitMs));
-    this.#timer.unref();
+    const waitMs = this.#options.intervalMs * (0.9 + 0.2 * Math.random());
+    this.#timer = setTimeout(() => void this.refresh().catch(() => {}), waitMs).unref();
   }
 }
 

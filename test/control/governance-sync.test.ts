@@ -44,8 +44,16 @@ class Bench {
   readonly reports: string[] = [];
   readonly configured: (string | null)[] = [];
   published = 0;
+  /** Resolves with the next change of the policy. */
+  get ended(): Promise<void> {
+    return new Promise((resolve) => {
+      this.onPublished = resolve;
+    });
+  }
+  onPublished = (): void => {};
   nowMs = Date.UTC(2026, 0, 2);
   name = 'the source';
+  intervalMs = MINUTE_MS;
   says: () => Promise<Word> = async () => WORD;
   #store: Store | null = null;
   #policy: PolicyService | null = null;
@@ -79,6 +87,7 @@ class Bench {
       prepare: () => null,
       commit: async () => {
         this.published++;
+        setImmediate(this.onPublished); // By then it is in force.
       },
     };
     const policy = await PolicyService.start(store, publisher, scopes, clock);
@@ -95,7 +104,7 @@ class Bench {
       policy,
       store,
       clock,
-      intervalMs: MINUTE_MS,
+      intervalMs: this.intervalMs,
       graceMs: GRACE_MS,
       configure: async () => {
         this.configured.push(policy.governance?.supportMessage ?? null);
@@ -235,18 +244,39 @@ t.test('what fails inside is told without its words', async (t) => {
 
 t.test('it asks by itself, and stops when it is closed', async (t) => {
   const bench = new Bench(t);
+  bench.intervalMs = 5;
   await bench.start();
   const twice = Promise.withResolvers<void>();
   let looks = 0;
   bench.says = async () => {
     if (++looks === 2) twice.resolve();
-    return { ...WORD, expiresMs: looks === 1 ? bench.nowMs + 5 : null }; // So the second is soon.
+    return WORD;
   };
   const alive = setInterval(() => {}, 1_000); // The timer of the next look holds no process.
   await bench.sync.refresh();
   await twice.promise;
   clearInterval(alive);
   await bench.sync.close();
+  const before = looks;
   await t.rejects(bench.sync.refresh(), { message: 'the daemon is stopping' });
-  t.equal(looks, 2);
+  t.equal(looks, before);
+});
+
+t.test('grants end in time, though the source does not answer', async (t) => {
+  const bench = new Bench(t);
+  await bench.start();
+  bench.says = async () => ({ ...WORD, expiresMs: bench.nowMs + 20 });
+  await bench.sync.refresh();
+  t.equal(bench.now, 'ok: rule_a rule_d');
+  bench.nowMs += 20;
+  const gate = Promise.withResolvers<Word>();
+  bench.says = () => gate.promise;
+  const asked = bench.sync.refresh();
+  const alive = setInterval(() => {}, 1_000);
+  await bench.ended;
+  clearInterval(alive);
+  t.equal(bench.now, 'unavailable: rule_d', 'while the look is still under way');
+  gate.resolve(WORD);
+  await asked;
+  t.equal(bench.now, 'ok: rule_a rule_d');
 });
