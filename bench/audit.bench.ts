@@ -10,6 +10,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { systemClock } from '../src/base/clock.ts';
 import { Audit } from '../src/control/audit.ts';
 import { Chain, GENESIS } from '../src/control/audit-chain.ts';
 import { AuditFile } from '../src/control/audit-files.ts';
@@ -90,7 +91,13 @@ const folder = mkdtempSync(join(tmpdir(), 'sallyport-bench-'));
 const places = ['plain', 'chained', 'audit'].map((name) => mkdtempSync(join(folder, name)));
 const [plain = '', chained = '', whole = ''] = places;
 const chain = new Chain({ seq: 1, hash: GENESIS });
-const audit = await Audit.open({ folder: whole, filesMax: 2, onTrouble: () => {} });
+const audit = await Audit.open({
+  folder: whole,
+  mode: 'required',
+  clock: systemClock,
+  filesMax: 2,
+  onTrouble: () => {},
+});
 const writers: Record<string, Writer> = {
   'without chain': await linesTo(plain, unchained()),
   'with chain': await linesTo(chained, (body) => chain.add(body)),

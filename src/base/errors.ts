@@ -136,6 +136,10 @@ export const CODES = {
     status: 503,
     hint: 'A bound of the proxy is reached; try again shortly.',
   },
+  SALLYPORT_AUDIT_UNAVAILABLE: {
+    status: 503,
+    hint: 'The audit cannot be written, and no exchange may pass without its record. See `sallyport daemon status`; make room, or start with `--audit best-effort`.',
+  },
   SALLYPORT_DRAINING: { status: 503, hint: 'The proxy is shutting down; try again shortly.' },
   SALLYPORT_INTERNAL: { status: 500, hint: 'A defect in the proxy; see the daemon log.' },
   // Control plane and CLI.

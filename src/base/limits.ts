@@ -183,6 +183,10 @@ export const AUDIT_FILE_BYTES_MAX = 104_857_600; // Rotation.
 export const AUDIT_FILES_MAX = 20;
 export const AUDIT_BUFFER_BYTES = 65_536; // Written at once when so much waits, not at the next flush.
 export const AUDIT_RETRY_MS = 1_000; // After a failed write (disk full); nothing is acknowledged meanwhile.
+export const AUDIT_STALL_MS = 5_000; // A write that takes longer counts as failed until it is done.
+export const AUDIT_QUEUE_BYTES_MAX = 16_777_216; // With best effort: kept while the disk refuses; then records are lost.
+export const AUDIT_CLOSE_MS = 5_000; // A daemon that ends waits so long for a disk that refuses.
+export const SLOT_WAIT_MS_MAX = 5_000; // An exchange that cannot be recorded waits so long, then it is refused.
 export const LOG_ROWS_MAX = 100_000; // Aggregated rows of `policy log`; the oldest leave first.
 
 // Control API.

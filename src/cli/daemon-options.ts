@@ -7,6 +7,7 @@ import { LOG_LEVELS } from '../control/services.ts';
 import { type GivenValues, SETTINGS, type SettingKey } from '../control/setting-keys.ts';
 import { KEY_PLACES } from '../credentials/key-store.ts';
 import { PRESET_NAMES } from '../policy/presets.ts';
+import { AUDIT_SETTINGS, withAuditOptions } from './audit-options.ts';
 import { GOVERNANCE_SETTINGS, withGovernanceOptions } from './governance-options.ts';
 import type { StartOption } from './start-options.ts';
 import { durationText, eachElementOf, eachOf, workerCount } from './values.ts';
@@ -29,6 +30,7 @@ const OPTIONS = {
   clientCert: 'network.clientCertificates',
   logLevel: 'daemon.logLevel',
   ...GOVERNANCE_SETTINGS,
+  ...AUDIT_SETTINGS,
   apiListen: 'daemon.apiListen',
   apiTokenFile: 'daemon.apiTokenFile',
 } as const satisfies Record<string, SettingKey>;
@@ -41,7 +43,7 @@ export type StartOptions = {
 } & { readonly [name in OptionName]?: unknown };
 
 export function withStartOptions(command: Command): Command {
-  return withGovernanceOptions(command)
+  return withAuditOptions(withGovernanceOptions(command))
     .option('-d, --detach', 'in the background; returns when the port accepts')
     .addOption(new Option('--log-to-file').hideHelp())
     .addOption(

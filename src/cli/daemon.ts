@@ -18,6 +18,7 @@ import {
   type StartOptions,
   withStartOptions,
 } from './daemon-options.ts';
+import { status } from './daemon-status.ts';
 import {
   rememberedStart,
   rememberStart,
@@ -140,50 +141,6 @@ async function stop(context: Context, drainTimeoutMs: number | undefined): Promi
     );
   }
   context.out('✓ Daemon stopped successfully\n');
-}
-
-type Status = {
-  readonly socket: string;
-  readonly listen: string;
-  readonly workers: number;
-  readonly generation: number;
-  readonly rules: number;
-  readonly preset: string | null;
-  readonly log: string | null;
-  readonly audit: string;
-  readonly key_place: string | null;
-  readonly key_file: string;
-  readonly key_problem: string | null;
-};
-
-async function status(context: Context, json: boolean): Promise<void> {
-  const client = new ControlClient(context.paths.socket);
-  try {
-    if (!(await isRunning(client))) {
-      if (json) printJson(context, { status: 'stopped', socket: context.paths.socket });
-      else context.out(`Status: stopped\nStart it with: ${context.program} daemon start -d\n`);
-      return context.exitWith(1);
-    }
-    const found = await client.get<Status>('/daemon/status');
-    if (json) return printJson(context, { status: 'running', ...found });
-    const lines = [
-      'Status: running',
-      `Socket: ${found.socket}`,
-      `Proxy:  ${found.listen} (${found.workers} workers)`,
-      `Policy: ${found.preset ?? 'not chosen'} (${found.rules} rules, generation ${found.generation})`,
-      `Audit:  ${found.audit}`,
-      `Logs:   ${found.log ?? 'standard output'}`,
-      `Key:    ${keyText(found)}`,
-    ];
-    context.out(`${lines.join('\n')}\n`);
-  } finally {
-    await client.close();
-  }
-}
-
-function keyText({ key_place: place, key_file: file, key_problem: problem }: Status): string {
-  if (problem !== null || place === null) return problem ?? 'made with the first secret';
-  return place === 'file' ? file : 'in the keychain';
 }
 
 type LogLevels = { readonly general: string; readonly proxy: string };

@@ -135,15 +135,17 @@ ${told.join('\n')}
 `);
 }
 
-type AuditRecord = { readonly host: string; readonly verdict: string; readonly status: number };
+type AuditRecord = { readonly host?: string; readonly verdict: string; readonly status: number };
 type AuditLine = { readonly line: string; readonly record: AuditRecord };
 
 function auditRecords(folder: string): AuditLine[] | null {
   const [file] = readdirSync(folder).filter((name) => name.endsWith('.jsonl'));
   if (file === undefined) return null;
   const lines = readFileSync(join(folder, file), 'utf8').trimEnd().split('\n');
-  if (lines.length < REQUESTS) return null;
-  return lines.map((line) => ({ line, record: JSON.parse(line) as AuditRecord }));
+  const exchanges = lines
+    .map((line) => ({ line, record: JSON.parse(line) as AuditRecord }))
+    .filter(({ record }) => record.host !== undefined); // The daemon's start is on record, too.
+  return exchanges.length < REQUESTS ? null : exchanges;
 }
 
 async function settled(client: ControlClient): Promise<Log> {

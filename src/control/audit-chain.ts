@@ -12,22 +12,27 @@ export function hashOf(line: string | Buffer): string {
   return hash('sha256', line, 'hex');
 }
 
+/** Where the lines so far end. */
+export type ChainEnd = {
+  /** Number of the next line. */
+  readonly seq: number;
+  /** Of the last line; GENESIS when there is none. */
+  readonly hash: string;
+};
+
 /** Gives lines their places. */
 export class Chain {
-  /** Number of the next line. */
-  seq: number;
-  /** Hash of the last one. */
-  #hash: string;
+  end: ChainEnd;
 
-  constructor(end: { readonly seq: number; readonly hash: string }) {
-    this.seq = end.seq;
-    this.#hash = end.hash;
+  constructor(end: ChainEnd) {
+    this.end = end;
   }
 
   /** @param body  the members of a record, of audit-record.ts. @returns its line */
   add(body: string): string {
-    const line = `{"version":${AUDIT_VERSION},"seq":${this.seq++},${body},"prev":"${this.#hash}"}\n`;
-    this.#hash = hashOf(line);
+    const { seq, hash } = this.end;
+    const line = `{"version":${AUDIT_VERSION},"seq":${seq},${body},"prev":"${hash}"}\n`;
+    this.end = { seq: seq + 1, hash: hashOf(line) };
     return line;
   }
 }

@@ -4,6 +4,7 @@ import {
   closeSync,
   fstatSync,
   ftruncateSync,
+  mkdirSync,
   openSync,
   readdirSync,
   readSync,
@@ -11,18 +12,13 @@ import {
 } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { GENESIS, hashOf, placeOf } from './audit-chain.ts';
+import { type ChainEnd, GENESIS, hashOf, placeOf } from './audit-chain.ts';
 
 const FILE_NAME = /^audit-(\d{15})\.jsonl$/;
 const LINE_FEED = 0x0a;
 const READ_BYTES = 65_536;
 
-/** Where the lines so far end. */
-export type AuditEnd = {
-  /** Number of the next line. */
-  readonly seq: number;
-  /** Of the last line; GENESIS when there is none. */
-  readonly hash: string;
+export type AuditEnd = ChainEnd & {
   /** Bytes cut off behind it, which a death left there. */
   readonly cut: number;
 };
@@ -65,7 +61,9 @@ export class AuditFile {
   async append(lines: Buffer, firstSeq: number): Promise<void> {
     if (this.#torn) await this.#handle.truncate(this.#bytes);
     this.#torn = false;
-    if (this.#bytes >= this.#limits.fileBytesMax) await this.#rotate(firstSeq);
+    const { nlink, size } = await this.#handle.stat();
+    const isOurs = nlink > 0 && size === this.#bytes; // Else it was deleted, or others wrote to it.
+    if (!isOurs || size >= this.#limits.fileBytesMax) await this.#rotate(firstSeq);
     this.#torn = true;
     await this.#handle.appendFile(lines);
     this.#torn = false;
@@ -80,6 +78,7 @@ export class AuditFile {
   }
 
   async #rotate(firstSeq: number): Promise<void> {
+    mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
     const handle = await open(join(this.#folder, fileName(firstSeq)), 'a', 0o600);
     const old = this.#handle;
     this.#handle = handle;

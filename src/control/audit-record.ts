@@ -21,6 +21,55 @@ export function exchangeBody(o: Outcome): string {
   );
 }
 
+/** Who writes the audit; the words are those of sbx's audit. */
+export type Program = {
+  readonly client_name: string;
+  readonly app_version: string;
+  readonly hostname: string;
+  readonly os: string;
+};
+
+export type Session = {
+  readonly event: 'start' | 'stop';
+  readonly session: string;
+  readonly mode: string;
+  /** What the death of the last writer left behind its last record. */
+  readonly cutBytes: number;
+};
+
+/** A writer begins or ends; one that was killed ends without a word. */
+export function sessionBody(timeMs: number, program: Program, session: Session): string {
+  const { client_name: name, app_version: version, hostname, os } = program;
+  return (
+    `"time":"${timeOf(timeMs)}","action_type":"session","event":"${session.event}",` +
+    `"audit_session_id":"${session.session}","audit_mode":"${session.mode}",` +
+    `"client_name":${text(name)},"app_version":${text(version)},` +
+    `"hostname":${text(hostname)},"os":${text(os)},"cut_bytes":${session.cutBytes}`
+  );
+}
+
+/** Exchanges that have no record of their own. */
+export type Absence = {
+  /** They took place and their records are lost, or they were refused. */
+  readonly what: 'lost' | 'refused';
+  /** What the refused were told. */
+  readonly code: string | null;
+  readonly reason: string | null;
+  readonly count: number;
+  readonly fromMs: number;
+  readonly toMs: number;
+};
+
+/** What is missing is on record itself. */
+export function gapBody(timeMs: number, absence: Absence): string {
+  const { what, code, reason, count, fromMs, toMs } = absence;
+  return (
+    `"time":"${timeOf(timeMs)}","action_type":"gap","what":"${what}","count":${count},` +
+    `"from":"${timeOf(fromMs)}","to":"${timeOf(toMs)}",` +
+    `"code":${text(code)},"reason":${text(reason)}`
+  );
+}
+
 let lastTime = { ms: Number.NaN, text: '' };
 
 /** Many exchanges begin in one millisecond. */

@@ -5,10 +5,12 @@ import { z } from 'zod';
 /** Of the records. A field that changes its meaning, or goes, makes a new one; a new field does not. */
 export const AUDIT_VERSION = 1;
 
+const time = z.string().regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+
 const place = {
   version: z.literal(AUDIT_VERSION),
   seq: z.int().min(1).describe('Numbered without a gap, over files and restarts.'),
-  time: z.string().regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+  time: time.describe('UTC.'),
 };
 
 /** Behind all other members. */
@@ -25,7 +27,7 @@ const milliseconds = z.number().min(0);
 const Exchange = z
   .object({
     ...place,
-    time: place.time.describe('When it began, UTC. Lines are in the order in which they ended.'),
+    time: time.describe('When it began, UTC. Lines are in the order in which they ended.'),
     action_type: z
       .enum(['network_egress', 'http_request'])
       .describe('A CONNECT, or a request that the proxy saw.'),
@@ -94,7 +96,38 @@ const Mount = z
   })
   .describe('A runtime asked whether it may give a path of the host to a sandbox.');
 
-export const AuditRecord = z.union([Exchange, Mount]);
+const Session = z
+  .object({
+    ...place,
+    action_type: z.literal('session'),
+    event: z.enum(['start', 'stop']),
+    audit_session_id: z.uuid(),
+    audit_mode: z.enum(['required', 'best-effort']),
+    client_name: z.string(),
+    app_version: z.string(),
+    hostname: z.string(),
+    os: z.string(),
+    cut_bytes: count.describe('Of a record that the death of the last writer left unfinished.'),
+    ...chained,
+  })
+  .describe('A daemon begins or ends to write; one that was killed ends without a word.');
+
+const Gap = z
+  .object({
+    ...place,
+    action_type: z.literal('gap'),
+    what: z.enum(['lost', 'refused']).describe('Took place without a record, or were refused.'),
+    count: z.int().min(1),
+    from: time.describe('When the first of them was.'),
+    to: time.describe('When the last of them was.'),
+    code: z.string().nullable().describe('What the refused were told.'),
+    reason: z.string().nullable(),
+    ...chained,
+  })
+  .describe('Exchanges that have no record of their own.');
+
+export const ExchangeRecord = Exchange;
+export const AuditRecord = z.discriminatedUnion('action_type', [Exchange, Mount, Session, Gap]);
 
 /** @returns the JSON Schema that is published. */
 export function auditJsonSchema(): Record<string, unknown> {

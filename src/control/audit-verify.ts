@@ -129,7 +129,7 @@ class Verifier {
     const place = placeOf(bytes.toString());
     const last = this.#last;
     if (place === null) this.#break(this.#at, null, 'this is no record');
-    else if (last !== null && place.seq === last.seq + 1 && place.prev !== last.hash) {
+    else if (last !== null && isChainedTo(place, last) === false) {
       this.#break(last, last.seq, 'it is not the one that the next record was chained to');
     } else {
       const problem = this.#problemOf(place);
@@ -159,4 +159,9 @@ class Verifier {
   #break({ file, line }: Line, seq: number | null, problem: string): void {
     this.broken ??= { file, line, seq, problem };
   }
+}
+
+/** @returns null when it is not the next one, or does not say. */
+function isChainedTo({ seq, prev }: Place, last: Known): boolean | null {
+  return seq !== last.seq + 1 || prev === null ? null : prev === last.hash;
 }

@@ -1,23 +1,43 @@
-// The audit: one line for each exchange, numbered without a gap and chained by hashes. Nothing is
-// dropped here: while the disk refuses, nobody's outcomes are acknowledged, the workers run out of
-// in-flight slots and slow down.
+// The audit: one record for each exchange, numbered without a gap and chained by hashes. While the
+// disk refuses, `required` acknowledges nobody's outcomes and has the workers begin nothing new;
+// `best-effort` lets them go on, keeps what it can, and records how many it could not.
+import { randomUUID } from 'node:crypto';
+import type { Clock } from '../base/clock.ts';
+import { SallyportError } from '../base/errors.ts';
 import {
   AUDIT_BUFFER_BYTES,
+  AUDIT_CLOSE_MS,
   AUDIT_FILE_BYTES_MAX,
   AUDIT_FILES_MAX,
   AUDIT_FLUSH_MS,
+  AUDIT_QUEUE_BYTES_MAX,
   AUDIT_RETRY_MS,
+  AUDIT_STALL_MS,
 } from '../base/limits.ts';
 import type { Outcome } from '../proxy/exchange.ts';
-import { Chain } from './audit-chain.ts';
+import { Chain, type ChainEnd } from './audit-chain.ts';
 import { AuditFile } from './audit-files.ts';
-import { exchangeBody } from './audit-record.ts';
+import { type Absence, exchangeBody, gapBody, type Program, sessionBody } from './audit-record.ts';
 
-export type AuditOptions = {
+export const AUDIT_MODES = ['required', 'best-effort'] as const;
+export type AuditMode = (typeof AUDIT_MODES)[number];
+
+/** What an operator chooses. */
+export type AuditSettings = {
+  /** Whether exchanges may take place that cannot be recorded. */
+  readonly mode: AuditMode;
+};
+
+export const AUDIT_DEFAULTS: AuditSettings = { mode: 'required' };
+
+export type AuditOptions = AuditSettings & {
   /** Of mode 0700; holds nothing else. */
   readonly folder: string;
+  readonly clock: Clock;
   /** Told of a failed write each time, and of the first that succeeds again with null. */
   readonly onTrouble: (error: Error | null) => void;
+  /** Who writes: its sessions are recorded, too. */
+  readonly program?: Program;
   readonly fileBytesMax?: number;
   readonly filesMax?: number;
 };
@@ -29,18 +49,43 @@ type Batch = {
   readonly done: PromiseWithResolvers<void>;
 };
 
+export type AuditStatus = {
+  readonly mode: AuditMode;
+  /** Why it cannot be written at present. */
+  readonly problem: string | null;
+  /** Records that are missing since the start; told in the audit by records of their own. */
+  readonly lost: number;
+  /** Exchanges that were refused since the start, for want of a record. */
+  readonly refused: number;
+};
+
 export class Audit {
+  readonly #mode: AuditMode;
+  readonly #clock: Clock;
   readonly #onTrouble: AuditOptions['onTrouble'];
+  readonly #program: Program | null;
+  readonly #session = randomUUID();
   readonly #file: AuditFile;
   readonly #chain: Chain;
   #batch: Batch = emptyBatch();
   #timer: NodeJS.Timeout | null = null;
   /** Set while something is being written; what comes meanwhile follows in one piece. */
   #writing: Promise<void> | null = null;
-  #troubled = false;
+  #trouble: Error | null = null;
+  /** What has no record, by why; told with the next ones that are written. */
+  readonly #absences = new Map<string, Absence>();
+  #lost = 0;
+  #refused = 0;
+  /** When a disk that refuses is no longer waited for. */
+  #endMs = Number.POSITIVE_INFINITY;
+  /** Told whether exchanges may begin; set by whoever starts the workers. */
+  onAvailable: ((available: boolean) => void) | null = null;
 
-  private constructor({ onTrouble }: AuditOptions, file: AuditFile, chain: Chain) {
-    this.#onTrouble = onTrouble;
+  private constructor(options: AuditOptions, file: AuditFile, chain: Chain) {
+    this.#mode = options.mode;
+    this.#clock = options.clock;
+    this.#onTrouble = options.onTrouble;
+    this.#program = options.program ?? null;
     this.#file = file;
     this.#chain = chain;
   }
@@ -52,48 +97,107 @@ export class Audit {
   static async open(options: AuditOptions): Promise<Audit> {
     const { fileBytesMax = AUDIT_FILE_BYTES_MAX, filesMax = AUDIT_FILES_MAX } = options;
     const { file, end } = await AuditFile.open(options.folder, { fileBytesMax, filesMax });
-    return new Audit(options, file, new Chain(end));
+    const audit = new Audit(options, file, new Chain(end));
+    audit.#note('start', end.cut);
+    return audit;
   }
 
-  /** @returns when the outcomes are in the file, at most AUDIT_FLUSH_MS and one write later. */
+  get status(): AuditStatus {
+    const problem = this.#trouble?.message ?? null;
+    return { mode: this.#mode, problem, lost: this.#lost, refused: this.#refused };
+  }
+
+  /** Whether exchanges may begin that must be recorded. */
+  get available(): boolean {
+    return this.#trouble === null || this.#mode === 'best-effort';
+  }
+
+  /**
+   * @returns when the outcomes are in the file, at most AUDIT_FLUSH_MS and one write later; with
+   *   best effort, at once while the disk refuses.
+   */
   record(outcomes: readonly Outcome[]): Promise<void> {
-    for (const outcome of outcomes) this.#add(exchangeBody(outcome));
-    return this.#filed();
+    const { done } = this.#batch; // Before it is written.
+    for (const outcome of outcomes) this.#take(outcome.time_ms, () => exchangeBody(outcome));
+    this.#schedule();
+    return done.promise;
   }
 
-  /** Likewise, a record of another kind. @param record  without its place in the chain; see audit-schema.ts */
-  append(record: object): Promise<void> {
-    this.#add(JSON.stringify(record).slice(1, -1));
-    return this.#filed();
+  /**
+   * Likewise, a record of another kind, of what has not been answered yet.
+   *
+   * @param record  without its place in the chain; see audit-schema.ts
+   * @throws SALLYPORT_AUDIT_UNAVAILABLE
+   */
+  async append(record: object): Promise<void> {
+    const nowMs = this.#clock.wallMs();
+    if (!this.available) {
+      this.refused(1, 'SALLYPORT_AUDIT_UNAVAILABLE', nowMs, nowMs);
+      throw new SallyportError('SALLYPORT_AUDIT_UNAVAILABLE', 'the audit cannot be written');
+    }
+    const { done } = this.#batch;
+    this.#take(nowMs, () => JSON.stringify(record).slice(1, -1));
+    this.#schedule();
+    await done.promise;
   }
 
-  #add(body: string): void {
-    this.#batch.bodies.push(body);
-    this.#batch.bytes += body.length;
+  #take(timeMs: number, bodyOf: () => string): void {
+    if (this.#mustLose()) this.#lose(timeMs);
+    else add(this.#batch, bodyOf());
   }
 
-  #filed(): Promise<void> {
-    const batch = this.#batch;
-    if (batch.bytes >= AUDIT_BUFFER_BYTES) this.#flush();
-    else this.#timer ??= setTimeout(() => this.#flush(), AUDIT_FLUSH_MS);
-    return batch.done.promise;
+  /** Exchanges that were refused and have no record, since none could be begun. */
+  refused(count: number, code: string, fromMs: number, toMs: number): void {
+    this.#refused += count;
+    this.#miss({ what: 'refused', code, reason: null, count, fromMs, toMs });
+    this.#schedule();
+  }
+
+  /** From now on a disk that refuses is waited for this long; then what is left is lost. */
+  endIn(ms: number): void {
+    this.#endMs = this.#clock.monotonicMs() + ms;
   }
 
   /** Writes what waits, and makes it outlive a power cut. */
   async close(): Promise<void> {
+    if (this.#endMs === Number.POSITIVE_INFINITY) this.endIn(AUDIT_CLOSE_MS);
+    this.#note('stop', 0);
     this.#flush();
     await this.#writing;
+    if (this.#timer !== null) clearTimeout(this.#timer);
     await this.#file.close();
+  }
+
+  #note(event: 'start' | 'stop', cutBytes: number): void {
+    if (this.#program === null) return;
+    const nowMs = this.#clock.wallMs();
+    const facts = { event, session: this.#session, mode: this.#mode, cutBytes };
+    add(this.#batch, sessionBody(nowMs, this.#program, facts));
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#batch.bytes >= AUDIT_BUFFER_BYTES) this.#flush();
+    else this.#timer ??= setTimeout(() => this.#flush(), AUDIT_FLUSH_MS);
   }
 
   #flush(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    if (this.#batch.bodies.length > 0) this.#writing ??= this.#writeAll();
+    if (this.#hasMore()) this.#writing ??= this.#writeAll();
+  }
+
+  /** At the end, what is missing is told if anything else still is; it is not tried for itself. */
+  #hasMore(): boolean {
+    return this.#batch.bodies.length > 0 || (this.#absences.size > 0 && !this.#isOver());
+  }
+
+  #isOver(): boolean {
+    return this.#clock.monotonicMs() >= this.#endMs;
   }
 
   async #writeAll(): Promise<void> {
-    while (this.#batch.bodies.length > 0) {
+    while (this.#hasMore()) {
       const batch = this.#batch;
       this.#batch = emptyBatch();
       await this.#write(batch);
@@ -103,26 +207,96 @@ export class Audit {
   }
 
   /** Tries until it succeeds; meanwhile the batch is in no file, or cut off again. */
-  async #write({ bodies }: Batch): Promise<void> {
-    const firstSeq = this.#chain.seq;
-    const lines = Buffer.from(bodies.map((body) => this.#chain.add(body)).join(''));
+  async #write(batch: Batch): Promise<void> {
+    const { end } = this.#chain;
+    const missing = [...this.#absences.values()];
+    this.#absences.clear();
+    const lines = Buffer.from(this.#linesOf(batch, missing));
     for (;;) {
       try {
-        await this.#file.append(lines, firstSeq);
-        if (this.#troubled) this.#onTrouble(null);
-        this.#troubled = false;
+        await this.#watched(batch, this.#file.append(lines, end.seq));
         return;
       } catch (error) {
-        this.#troubled = true;
-        this.#onTrouble(error instanceof Error ? error : new Error(String(error)));
+        this.#refuse(batch, error instanceof Error ? error : new Error(String(error)));
+        if (this.#isOver()) return this.#giveUp(batch, missing, end);
         await later(AUDIT_RETRY_MS);
       }
     }
+  }
+
+  #linesOf({ bodies }: Batch, missing: readonly Absence[]): string {
+    const nowMs = this.#clock.wallMs();
+    const gaps = missing.map((absence) => gapBody(nowMs, absence));
+    return [...bodies, ...gaps].map((body) => this.#chain.add(body)).join('');
+  }
+
+  /** A disk may also say nothing at all. */
+  async #watched(batch: Batch, append: Promise<void>): Promise<void> {
+    const slow = new Error(`the disk has not answered for ${AUDIT_STALL_MS} ms`);
+    const timer = setTimeout(() => this.#refuse(batch, slow), AUDIT_STALL_MS);
+    try {
+      await append;
+    } finally {
+      clearTimeout(timer);
+    }
+    if (this.#trouble === null) return;
+    this.#trouble = null;
+    this.#onTrouble(null);
+    this.onAvailable?.(true);
+  }
+
+  #refuse(batch: Batch, error: Error): void {
+    const isNew = this.#trouble === null;
+    this.#trouble = error;
+    this.#onTrouble(error);
+    if (isNew) this.onAvailable?.(this.available);
+    if (this.#mode === 'required') return;
+    batch.done.resolve(); // Nobody waits for it.
+    this.#batch.done.resolve();
+  }
+
+  /** The numbers go to whatever can be written after all. */
+  #giveUp({ bodies }: Batch, missing: readonly Absence[], end: ChainEnd): void {
+    this.#chain.end = end;
+    for (const absence of missing) this.#miss(absence);
+    if (bodies.length === 0) return;
+    const nowMs = this.#clock.wallMs();
+    const reason = this.#trouble?.message ?? null;
+    this.#lost += bodies.length;
+    const facts = { code: null, reason, count: bodies.length, fromMs: nowMs, toMs: nowMs };
+    this.#miss({ what: 'lost', ...facts });
+  }
+
+  #mustLose(): boolean {
+    return this.#mode === 'best-effort' && this.#batch.bytes >= AUDIT_QUEUE_BYTES_MAX;
+  }
+
+  #lose(timeMs: number): void {
+    this.#lost++;
+    const reason = this.#trouble?.message ?? 'more came than could be written';
+    const times = { fromMs: timeMs, toMs: timeMs };
+    this.#miss({ what: 'lost', code: null, reason, count: 1, ...times });
+  }
+
+  #miss(absence: Absence): void {
+    const key = `${absence.what} ${absence.code}`;
+    const { count = 0, fromMs = absence.fromMs, toMs = 0 } = this.#absences.get(key) ?? {};
+    this.#absences.set(key, {
+      ...absence,
+      count: count + absence.count,
+      fromMs: Math.min(fromMs, absence.fromMs),
+      toMs: Math.max(toMs, absence.toMs),
+    });
   }
 }
 
 function emptyBatch(): Batch {
   return { bodies: [], bytes: 0, done: Promise.withResolvers<void>() };
+}
+
+function add(batch: Batch, body: string): void {
+  batch.bodies.push(body);
+  batch.bytes += body.length;
 }
 
 function later(ms: number): Promise<void> {

@@ -3,7 +3,7 @@
 import { chmodSync, rmSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { SallyportError } from '../base/errors.ts';
-import { WORKERS_MAX } from '../base/limits.ts';
+import { AUDIT_CLOSE_MS, WORKERS_MAX } from '../base/limits.ts';
 import { Credentials } from '../credentials/inject.ts';
 import type { KeyPlace, KeyStore } from '../credentials/key-store.ts';
 import { Lane } from '../matcher/lane.ts';
@@ -11,8 +11,8 @@ import { Publisher } from '../matcher/publish.ts';
 import type { Semantics } from '../policy/precedence.ts';
 import type { Outcome } from '../proxy/exchange.ts';
 import { WorkerPool } from '../workers/pool.ts';
+import type { Audit, AuditSettings } from './audit.ts';
 import { Configuration, type ProxyOptions } from './configuration.ts';
-import type { Followers } from './follow.ts';
 import { type GovernanceOptions, startGovernance } from './governance.ts';
 import { governanceFacts } from './governance-status.ts';
 import type { GovernanceSync } from './governance-sync.ts';
@@ -34,6 +34,7 @@ export type InstanceOptions = ProxyOptions & {
   readonly semantics?: Semantics | undefined;
   /** Where the key of the secrets shall be. */
   readonly keyStore: KeyPlace;
+  readonly audit: AuditSettings;
   /** Whose policies hold here; absent: as before. */
   readonly governance?: GovernanceOptions | 'off' | undefined;
   readonly version: string;
@@ -73,7 +74,7 @@ async function start(
   closing: Closing,
 ): Promise<Instance> {
   const startedMs = around.clock.monotonicMs();
-  const state = await openState(options.keyStore, around, closing);
+  const state = await openState(options, around, closing);
   const publisher = await Publisher.create();
   const configuration = new Configuration(options, around);
   const managed = await manage(state, publisher, configuration, around, closing);
@@ -85,6 +86,9 @@ async function start(
 
   const pool = await startPool(configuration, publisher, managed, state, around);
   managed.workers.pool = pool;
+  state.audit.onAvailable = (available) => {
+    pool.auditAvailable = available;
+  };
   const drain = once((timeoutMs: number) => pool.drain(timeoutMs));
   closing.push(() => drain(0));
   configuration.port = pool.port;
@@ -98,6 +102,7 @@ async function start(
     policy,
     sandboxes,
     keys: state.keys,
+    audit: state.audit,
   });
   const matcher = new Lane(publisher.memory, publisher.module, WORKERS_MAX);
   const settings = settingsOf(managed, configuration, around, closing);
@@ -108,7 +113,7 @@ async function start(
     policy: managed.policy,
     settings,
     status,
-    stop: once((drainTimeoutMs) => end(drainTimeoutMs, drain, state.followers, closing)),
+    stop: once((drainTimeoutMs) => end(drainTimeoutMs, drain, state, closing)),
   };
 }
 
@@ -207,12 +212,13 @@ type Parts = {
   readonly policy: PolicyService;
   readonly sandboxes: Sandboxes;
   readonly keys: KeyStore;
+  readonly audit: Audit;
 };
 
 function statusOf(
   { version }: InstanceOptions,
   { paths, clock, pid, logFile }: Surroundings,
-  { startedMs, configuration, pool, policy, sandboxes, keys }: Parts,
+  { startedMs, configuration, pool, policy, sandboxes, keys, audit }: Parts,
 ): () => DaemonStatus {
   return () => ({
     pid,
@@ -228,6 +234,10 @@ function statusOf(
     version,
     log: logFile,
     audit: paths.audit,
+    audit_mode: audit.status.mode,
+    audit_problem: audit.status.problem,
+    audit_lost: audit.status.lost,
+    audit_refused: audit.status.refused,
     key_place: keys.status.place,
     key_file: paths.vaultKey,
     key_problem: keys.status.problem,
@@ -281,6 +291,11 @@ async function startPool(
       onDemand: (id, renew) => secrets.demand(id, renew),
       onKeep: (signedIn) => secrets.keepSignedIn(signedIn),
       keyPairOf: configuration.certificateOf,
+      onRefused: (refused) => {
+        for (const { count, code, fromMs, toMs } of refused) {
+          audit.refused(count, code, fromMs, toMs);
+        }
+      },
       onLog: (level, message, facts) => logger[level](facts, message),
       onLost: async (worker, interrupted, error) => {
         const facts = { worker, interrupted: interrupted.length, error: describe(error) };
@@ -331,9 +346,10 @@ async function listenApi(
 async function end(
   drainTimeoutMs: number,
   drain: (timeoutMs: number) => Promise<void>,
-  followers: Followers,
+  { audit, followers }: State,
   closing: Closing,
 ): Promise<void> {
+  audit.endIn(drainTimeoutMs + AUDIT_CLOSE_MS); // Workers end only when their records are on file.
   await drain(drainTimeoutMs);
   followers.close();
   for (const close of closing.reverse()) await close();

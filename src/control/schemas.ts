@@ -8,6 +8,7 @@ import {
   RULES_MAX,
 } from '../base/limits.ts';
 import { METHODS } from '../policy/http.ts';
+import { AUDIT_MODES } from './audit.ts';
 import { LOG_LEVELS } from './services.ts';
 
 export const ErrorBody = z.object({
@@ -241,6 +242,10 @@ export const StatusAnswer = z.object({
   version: z.string(),
   log: z.string().nullable(),
   audit: z.string(),
+  audit_mode: z.enum(AUDIT_MODES),
+  audit_problem: z.string().nullable().describe('Why it cannot be written at present.'),
+  audit_lost: z.number().describe('Records that are missing since the start.'),
+  audit_refused: z.number().describe('Exchanges refused for want of a record since the start.'),
   key_place: z.enum(['file', 'keychain']).nullable().describe('Null until the first secret.'),
   key_file: z.string(),
   key_problem: z.string().nullable().describe('Why the key of the secrets cannot be had.'),

@@ -3,6 +3,7 @@ import type { KeyStatus } from '../credentials/key-store.ts';
 import type { Matcher } from '../policy/decision.ts';
 import type { AddressGuard } from '../policy/judge.ts';
 import type { Listen } from '../workers/messages.ts';
+import type { AuditMode } from './audit.ts';
 import type { Authority } from './authority.ts';
 import type { InterceptionFacts } from './check.ts';
 import type { Followers } from './follow.ts';
@@ -38,6 +39,12 @@ export type DaemonStatus = {
   readonly version: string;
   readonly log: string | null;
   readonly audit: string;
+  readonly audit_mode: AuditMode;
+  /** Why it cannot be written at present. */
+  readonly audit_problem: string | null;
+  /** Records that are missing, and exchanges refused for want of one, since the start. */
+  readonly audit_lost: number;
+  readonly audit_refused: number;
   /** Where the key of the secrets is; null until the first secret. */
   readonly key_place: KeyStatus['place'];
   /** The file with the key, or with where that is. */

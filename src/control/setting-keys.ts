@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { GOVERNANCE_TEAMS_MAX, WORKERS_MAX } from '../base/limits.ts';
 import { KEY_PLACES } from '../credentials/key-store.ts';
 import { PRESET_NAMES } from '../policy/presets.ts';
+import { AUDIT_DEFAULTS, AUDIT_MODES } from './audit.ts';
 import { apiListen } from './configuration.ts';
 import { checkSandboxName, parseListen } from './sandboxes.ts';
 import { LOG_LEVELS } from './services.ts';
@@ -42,6 +43,14 @@ function setting<T>(definition: Setting<T>): Setting<T> {
 const WORKERS = `write a whole number from 0 to ${WORKERS_MAX}`;
 
 export const SETTINGS = {
+  'audit.mode': setting({
+    type: 'string',
+    schema: z.enum(AUDIT_MODES),
+    fallback: AUDIT_DEFAULTS.mode,
+    option: '--audit',
+    description:
+      'While records cannot be written: required refuses requests; best-effort lets them pass, and counts what is lost.',
+  }),
   'daemon.listen': setting({
     type: 'string',
     schema: checked(z.string(), (text) => parseListen(text, 0)),

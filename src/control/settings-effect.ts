@@ -55,6 +55,7 @@ export function instanceOptions(values: SettingValues, nowMs: number): StartFact
       defaults: values['policy.defaults'],
     },
     keyStore: values['secrets.keyStore'],
+    audit: { mode: values['audit.mode'] },
     defaultSandbox: values['daemon.defaultSandbox'] || undefined,
     addressGuard: values['network.addressGuard'],
     via: values['network.via'],

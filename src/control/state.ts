@@ -1,6 +1,8 @@
 // What an instance has on the disk, opened: rules and secrets, their key, the log, the audit.
+import { hostname, platform } from 'node:os';
+import type { Logger } from 'pino';
 import type { KeyPlace, KeyStore } from '../credentials/key-store.ts';
-import { Audit } from './audit.ts';
+import { Audit, type AuditSettings } from './audit.ts';
 import { Followers } from './follow.ts';
 import { DecisionLog } from './log.ts';
 import { openSecretKey } from './secret-key.ts';
@@ -15,31 +17,56 @@ export type State = {
   followers: Followers;
 };
 
+export type StateOptions = {
+  readonly keyStore: KeyPlace;
+  readonly audit: AuditSettings;
+  readonly version: string;
+};
+
 /** @throws SALLYPORT_STORE_CORRUPT, SALLYPORT_VAULT_UNREADABLE for a key file that cannot be used */
 export async function openState(
-  place: KeyPlace,
+  options: StateOptions,
   around: Surroundings,
   closing: Closing,
 ): Promise<State> {
   const { paths, logger } = around;
   const store = Store.open(paths.policyDatabase);
   closing.push(() => store.close());
-  const keys = await openSecretKey(place, around, store.secrets);
+  const keys = await openSecretKey(options.keyStore, around, store.secrets);
   const log = DecisionLog.open(paths.logDatabase, (error) =>
     logger.warn({ error: describe(error) }, 'the log of decisions cannot be written'),
   );
   closing.push(() => log.close());
-  const audit = await Audit.open({
+  const audit = await openAudit(options, around);
+  closing.push(() => closeAudit(audit, logger));
+  return { store, keys, log, audit, followers: new Followers() };
+}
+
+function openAudit(
+  { audit, version }: StateOptions,
+  { paths, clock, logger }: Surroundings,
+): Promise<Audit> {
+  const meanwhile = audit.mode === 'required' ? 'no exchange begins' : 'records may be lost';
+  return Audit.open({
     folder: paths.audit,
+    ...audit,
+    clock,
+    program: {
+      client_name: 'sallyport',
+      app_version: version,
+      hostname: hostname(),
+      os: platform(),
+    },
     onTrouble: (error) => {
+      const facts = error === null ? {} : { error: describe(error) };
       if (error === null) logger.info('the audit can be written again');
-      else
-        logger.error(
-          { error: describe(error) },
-          'the audit cannot be written; the proxy waits for it',
-        );
+      else logger.error(facts, `the audit cannot be written: ${meanwhile}`);
     },
   });
-  closing.push(() => audit.close());
-  return { store, keys, log, audit, followers: new Followers() };
+}
+
+async function closeAudit(audit: Audit, logger: Logger): Promise<void> {
+  await audit.close();
+  const { lost } = audit.status;
+  if (lost > 0) logger.error({ lost }, 'records of this daemon are missing in the audit');
 }

@@ -10,16 +10,7 @@ import type { Credentialed, CredentialRequest, Credentials } from '../credential
 import { leavesLogin, scopesOf, withLogin } from '../credentials/registries.ts';
 import type { Held } from './accept.ts';
 import { type Deciders, decide, type Permit } from './decide.ts';
-import type {
-  Answer,
-  Client,
-  Ingress,
-  ProxySettings,
-  Received,
-  Sandbox,
-  Serve,
-  Target,
-} from './exchange.ts';
+import type { Ingress, ProxySettings, Received, Sandbox, Serve, Target } from './exchange.ts';
 import { forwardRequestFields } from './fields.ts';
 import type { Registry } from './identify.ts';
 import { intercept } from './intercept.ts';
@@ -29,11 +20,12 @@ import type { Entry, Recorder } from './record.ts';
 import { BAD_HEAD_HOST } from './record.ts';
 import { type Login, RegistryLogins } from './registry-login.ts';
 import { clientClosed, relay } from './relay.ts';
-import { isPolicyRefusal, refuse } from './respond.ts';
+import { acceptOf, defect, isPolicyRefusal, refuse } from './respond.ts';
 import { dial } from './route.ts';
 import { parseInnerTarget, parseRequestTarget } from './target.ts';
 import { exchangeTokens, type TokenExchange } from './token-endpoint.ts';
 import { type Passage, splice, type Tick } from './tunnel.ts';
+import { answerMalformed, recordable } from './turned-away.ts';
 import type { Upstreams } from './upstreams.ts';
 import { explain, welcome } from './welcome.ts';
 
@@ -72,7 +64,7 @@ export function createPipeline(services: Services): Serve {
   const running: Running = { ...services, logins: new RegistryLogins(services) };
   const pipeline: Serve = {
     request: (received) => serve(received, running, pipeline),
-    malformed: (client, reply, error) => answerMalformed(client, reply, error, services),
+    malformed: (client, reply, error) => answerMalformed(client, reply, error, services.recorder),
   };
   return pipeline;
 }
@@ -81,7 +73,8 @@ async function serve(received: Received, services: Running, pipeline: Serve): Pr
   const asked = targetOf(received);
   const { ingress, target } = asked;
   const opened = services.recorder.open(ingress, target);
-  const entry = opened instanceof Promise ? await opened : opened;
+  const entry = opened instanceof Promise ? await recordable(opened, received, target) : opened;
+  if (entry === null) return;
   const passage: Passage = { up: 0, down: 0, lastMs: 0 };
   const { inside } = received.client;
   if (inside !== null) entry.inside(inside.sandbox);
@@ -124,7 +117,7 @@ function targetOf({ client, head, reply }: Received): Asked {
     return { ingress, target: { host, port, method: head.method, path }, error: null };
   } catch (error) {
     reply.closes = true;
-    const known = error instanceof SallyportError ? error : internal(error);
+    const known = error instanceof SallyportError ? error : defect(error);
     const { host, port } = inside ?? BAD_HEAD_HOST;
     const target = { host, port, method: head.method, path: '' };
     return { ingress, target, error: known };
@@ -301,7 +294,7 @@ async function tunnel(permit: Permit, exchange: Exchange): Promise<void> {
 /** CONNECT comes on connections of HTTP/1.1 alone; http2-head.ts and target.ts see to that. */
 function socketOf(transport: unknown): Socket {
   if (transport instanceof Socket) return transport;
-  throw internal(new Error('CONNECT on something that is no socket'));
+  throw defect(new Error('CONNECT on something that is no socket'));
 }
 
 /** With one address there is nothing to ask the kernel for. */
@@ -319,7 +312,7 @@ function fail(received: Received, entry: Entry, error: unknown, services: Servic
     client.destroy();
     return;
   }
-  const known = error instanceof SallyportError ? error : internal(error);
+  const known = error instanceof SallyportError ? error : defect(error);
   if (known.code === 'SALLYPORT_INTERNAL') services.report(error);
   if (known.code === 'SALLYPORT_NOT_AN_ORIGIN' && welcome(reply, head)) return;
   entry.draft.code = known.code;
@@ -339,7 +332,7 @@ function answer(
   }
   if (head.method === 'CONNECT' || !client.contentDone) reply.closes = true;
   if (error.code === 'SALLYPORT_NOT_AN_ORIGIN') explain(reply, error);
-  else refuse(reply, error, entry.draft, fieldOf(head.fields, 'accept'), supportMessage);
+  else refuse(reply, error, entry.draft, acceptOf(head), supportMessage);
 }
 
 function finish({ reply, client }: Received, entry: Entry, passage: Passage): void {
@@ -349,39 +342,10 @@ function finish({ reply, client }: Received, entry: Entry, passage: Passage): vo
   entry.close();
 }
 
-async function answerMalformed(
-  client: Client,
-  reply: Answer,
-  error: SallyportError,
-  { recorder }: Services,
-): Promise<void> {
-  const named = { ...(client.inside ?? BAD_HEAD_HOST), method: '', path: '' };
-  const entry = await recorder.open(client.inside === null ? 'forward' : 'connect', named);
-  if (client.inside !== null) entry.inside(client.inside.sandbox);
-  entry.draft.code = error.code;
-  entry.draft.reason = error.message;
-  if (!client.gone) refuse(reply, error, entry.draft, null);
-  entry.draft.status = reply.status;
-  entry.close();
-}
-
-function fieldOf(fields: readonly string[], name: string): string | null {
-  for (let i = 0; i < fields.length; i += 2) {
-    if (fields[i]?.toLowerCase() === name) return fields[i + 1] ?? null;
-  }
-  return null;
-}
-
 function isClientClosed(error: unknown): boolean {
   return codeOf(error) === codeOf(clientClosed());
 }
 
 function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : 'failed';
-}
-
-function internal(cause: unknown): SallyportError {
-  return new SallyportError('SALLYPORT_INTERNAL', 'a defect of the proxy ended this exchange', {
-    cause,
-  });
 }

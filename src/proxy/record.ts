@@ -1,11 +1,13 @@
 // Exactly one outcome per exchange. An entry takes its in-flight slot before anything is judged and
 // is closed once, whichever way the exchange went; outcomes leave in small batches.
 import type { Clock } from '../base/clock.ts';
+import { type Code, SallyportError } from '../base/errors.ts';
 import {
   AUDIT_PATH_BYTES_MAX,
   OUTCOME_BATCH_MAX,
   OUTCOME_BATCH_MS,
   SLOT_RETRY_MS,
+  SLOT_WAIT_MS_MAX,
 } from '../base/limits.ts';
 import type { Verdict } from '../policy/decision.ts';
 import type { Host } from '../policy/host.ts';
@@ -110,7 +112,17 @@ function recordedPath(target: string): string | null {
 type Waiting = {
   readonly ingress: Ingress;
   readonly named: Named;
+  readonly sinceMs: number;
   readonly resolve: (entry: Entry) => void;
+  readonly reject: (error: SallyportError) => void;
+};
+
+/** Exchanges that were refused because none of them could be recorded. */
+export type Refused = {
+  readonly code: Code;
+  readonly count: number;
+  readonly fromMs: number;
+  readonly toMs: number;
 };
 
 /** A worker's record keeper. */
@@ -123,6 +135,9 @@ export class Recorder {
   /** Exchanges without a slot; as many as there are connections, at most. */
   readonly #waiting: Waiting[] = [];
   #retry: NodeJS.Timeout | null = null;
+  /** Since when the audit takes no new exchanges; null: it does. */
+  #heldSinceMs: number | null = null;
+  readonly #refused = new Map<Code, Refused>();
 
   constructor(clock: Clock, slots: Slots, post: (outcomes: readonly Outcome[]) => void) {
     this.clock = clock;
@@ -130,29 +145,61 @@ export class Recorder {
     this.#post = post;
   }
 
+  /** Whether the audit can be written. While it cannot, no exchange begins. */
+  set available(available: boolean) {
+    this.#heldSinceMs = available ? null : (this.#heldSinceMs ?? this.clock.monotonicMs());
+  }
+
   /**
    * Begins the record of an exchange. When the audit is behind, no slot is free, and the exchange
-   * waits here: the proxy slows down rather than lose a record.
+   * waits here: the proxy slows down, and after SLOT_WAIT_MS_MAX refuses, rather than lose a record.
+   *
+   * @throws SALLYPORT_AUDIT_UNAVAILABLE, SALLYPORT_OVERLOADED, by rejecting
    */
   open(ingress: Ingress, named: Named): Entry | Promise<Entry> {
-    const slot = this.#waiting.length > 0 ? -1 : this.#take(ingress, named);
+    const isHeld = this.#heldSinceMs !== null || this.#waiting.length > 0;
+    const slot = isHeld ? -1 : this.#take(ingress, named);
     if (slot >= 0) return new Entry(this, slot, ingress, named);
-    const { promise, resolve } = Promise.withResolvers<Entry>();
-    this.#waiting.push({ ingress, named, resolve });
+    const nowMs = this.clock.monotonicMs();
+    if (this.#heldSinceMs !== null && nowMs - this.#heldSinceMs >= SLOT_WAIT_MS_MAX) {
+      return Promise.reject(this.#refusal()); // Long known: nobody has to wait to hear it.
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<Entry>();
+    this.#waiting.push({ ingress, named, sinceMs: nowMs, resolve, reject });
     this.#retry ??= setInterval(() => this.#admit(), SLOT_RETRY_MS);
     return promise;
   }
 
+  /** @returns what was refused since it was last asked for. */
+  takeRefused(): Refused[] {
+    const refused = [...this.#refused.values()];
+    this.#refused.clear();
+    return refused;
+  }
+
   /** First come, first served, as far as slots have become free. */
   #admit(): void {
+    const nowMs = this.clock.monotonicMs();
     for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
-      const slot = this.#take(first.ingress, first.named);
-      if (slot < 0) return;
+      const slot = this.#heldSinceMs === null ? this.#take(first.ingress, first.named) : -1;
+      if (slot < 0 && nowMs - first.sinceMs < SLOT_WAIT_MS_MAX) return;
       this.#waiting.shift();
-      first.resolve(new Entry(this, slot, first.ingress, first.named));
+      if (slot < 0) first.reject(this.#refusal());
+      else first.resolve(new Entry(this, slot, first.ingress, first.named));
     }
     if (this.#retry !== null) clearInterval(this.#retry);
     this.#retry = null;
+  }
+
+  #refusal(): SallyportError {
+    const error =
+      this.#heldSinceMs === null
+        ? new SallyportError('SALLYPORT_OVERLOADED', 'too many exchanges are under way')
+        : new SallyportError('SALLYPORT_AUDIT_UNAVAILABLE', 'the audit cannot be written');
+    const toMs = this.clock.wallMs();
+    const { count, fromMs } = this.#refused.get(error.code) ?? { count: 0, fromMs: toMs };
+    this.#refused.set(error.code, { code: error.code, count: count + 1, fromMs, toMs });
+    return error;
   }
 
   #take(ingress: Ingress, { method, host, port }: Named): number {

@@ -1,10 +1,11 @@
 // The one place where a failure becomes an answer to the client: the same facts as text for people
 // and agents, and as application/problem+json (RFC 9457) for programs that ask for it.
 import { STATUS_CODES } from 'node:http';
-import type { Code, SallyportError } from '../base/errors.ts';
+import { type Code, SallyportError } from '../base/errors.ts';
 import { ruleLabel } from '../policy/reasons.ts';
 import { formatHostPort } from '../policy/resource.ts';
 import type { Answer, Outcome } from './exchange.ts';
+import type { RequestHead } from './head.ts';
 
 type Facts = Pick<
   Outcome,
@@ -21,10 +22,26 @@ const PROXY_ERRORS: Partial<Record<Code, string>> = {
   SALLYPORT_UPSTREAM_TIMEOUT: 'connection_timeout',
   SALLYPORT_UPSTREAM_MALFORMED: 'http_protocol_error',
   SALLYPORT_OVERLOADED: 'proxy_internal_error',
+  SALLYPORT_AUDIT_UNAVAILABLE: 'proxy_internal_error',
   SALLYPORT_INTERNAL: 'proxy_internal_error',
 };
 
 const ORIGINS = { local: 'local policy', kit: 'kit policy', remote: 'corporate policy' } as const;
+
+/** What is no fault of the client, the policy or the destination. */
+export function defect(cause: unknown): SallyportError {
+  return new SallyportError('SALLYPORT_INTERNAL', 'a defect of the proxy ended this exchange', {
+    cause,
+  });
+}
+
+/** @returns what a client wants to be answered in, for `refuse`. */
+export function acceptOf({ fields }: Pick<RequestHead, 'fields'>): string | null {
+  for (let i = 0; i < fields.length; i += 2) {
+    if (fields[i]?.toLowerCase() === 'accept') return fields[i + 1] ?? null;
+  }
+  return null;
+}
 
 /** Whether this failure is the policy speaking; upstream failures must never look like one. */
 export function isPolicyRefusal(code: Code): boolean {

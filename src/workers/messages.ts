@@ -3,6 +3,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Binding } from '../credentials/binding.ts';
 import type { KeyPair } from '../credentials/client-certificate.ts';
+import type { Refused } from '../proxy/record.ts';
 import type { AuthorityMaterial } from '../tls/authority.ts';
 import type { Question } from './demands.ts';
 import type { OutcomeBatch } from './outcomes.ts';
@@ -70,6 +71,8 @@ export type ServeTask = {
   readonly sandboxes: readonly SandboxRecord[];
   /** Credentials with their values: for this process's threads alone. */
   readonly bindings: readonly Binding[];
+  /** Whether exchanges may begin; see the message `audit`. */
+  readonly auditAvailable: boolean;
   readonly port: MessagePort;
 };
 
@@ -86,6 +89,8 @@ export type ToWorker =
   | { readonly type: 'demanded'; readonly number: number; readonly error: string | null }
   /** The answer to `certificate`: for this process's threads alone. */
   | { readonly type: 'certified'; readonly resource: string; readonly pair: KeyPair | null }
+  /** Whether records can be written: while they cannot, no exchange begins. */
+  | { readonly type: 'audit'; readonly available: boolean }
   /** Stop accepting, finish what runs within the time, then end the task. */
   | { readonly type: 'drain'; readonly timeoutMs: number };
 
@@ -98,6 +103,8 @@ export type FromWorker =
   /** A destination is dialled that this client certificate is for; answered by `certified`. */
   | { readonly type: 'certificate'; readonly resource: string }
   | { readonly type: 'outcomes'; readonly batch: OutcomeBatch }
+  /** Exchanges that did not take place, since none could be recorded. */
+  | { readonly type: 'refused'; readonly refused: readonly Refused[] }
   | {
       readonly type: 'log';
       readonly level: 'debug' | 'info' | 'warn' | 'error';

@@ -10,7 +10,9 @@ import type { Binding } from '../credentials/binding.ts';
 import type { KeyPair } from '../credentials/client-certificate.ts';
 import type { SignedIn } from '../credentials/token-exchange.ts';
 import type { Outcome } from '../proxy/exchange.ts';
-import { createInflight, Inflight, type Interrupted } from './inflight.ts';
+import type { Refused } from '../proxy/record.ts';
+import { createInflight, Inflight } from './inflight.ts';
+import { interruptedOutcome } from './interrupted.ts';
 import type { FromWorker, SandboxRecord, ServeSettings, ServeTask, ToWorker } from './messages.ts';
 import { decodeOutcomes } from './outcomes.ts';
 
@@ -31,6 +33,8 @@ export type PoolOptions = {
   readonly clock: Clock;
   /** Resolves when the outcomes are on file; only then may their slots be used again. */
   readonly onOutcomes: (outcomes: readonly Outcome[]) => Promise<void>;
+  /** Exchanges were refused, and have no record, since none could be begun. */
+  readonly onRefused: (refused: readonly Refused[]) => void;
   readonly onLog: (
     level: LogLevel,
     message: string,
@@ -76,6 +80,7 @@ export class WorkerPool {
   #settings: ServeSettings;
   #sandboxes: readonly SandboxRecord[];
   #bindings: readonly Binding[];
+  #auditAvailable = true;
   #configuration = 0;
   #stopping = false;
   #recentRestartsMs: number[] = [];
@@ -190,6 +195,14 @@ export class WorkerPool {
     return promise;
   }
 
+  /** Says whether records can be written; while they cannot, no exchange begins. */
+  set auditAvailable(available: boolean) {
+    this.#auditAvailable = available;
+    for (const { port } of this.#seats) {
+      port.postMessage({ type: 'audit', available } satisfies ToWorker);
+    }
+  }
+
   /**
    * Ends one worker's thread at once, as a crash would: its exchanges break and are recorded as
    * interrupted, and a new worker takes its place.
@@ -241,6 +254,7 @@ export class WorkerPool {
       settings: this.#settings,
       sandboxes: this.#sandboxes,
       bindings: this.#bindings,
+      auditAvailable: this.#auditAvailable,
       port: port2,
     };
     const ended = this.#piscina.run(task, { transferList: [port2] }).then(
@@ -258,6 +272,8 @@ export class WorkerPool {
     if (message.type === 'outcomes') {
       const filing = this.#file(seat, decodeOutcomes(message.batch)); // At once: batches share a flush of the audit.
       seat.filed = seat.filed.then(() => filing);
+    } else if (message.type === 'refused') {
+      this.#options.onRefused(message.refused);
     } else if (message.type === 'log') {
       this.#options.onLog(message.level, message.message, {
         worker: seat.worker,
@@ -314,7 +330,7 @@ export class WorkerPool {
     if (interrupted.length > 0 || !this.#stopping) {
       await this.#options.onLost(
         seat.worker,
-        interrupted.map((one) => this.#interruptedOutcome(one)),
+        interrupted.map((one) => interruptedOutcome(one, this.#options.clock.wallMs())),
         error,
       );
       for (const { slot } of interrupted) inflight.free(slot);
@@ -344,37 +360,6 @@ export class WorkerPool {
     this.#recentRestartsMs = this.#recentRestartsMs.filter((ms) => nowMs - ms < 60_000);
     this.#recentRestartsMs.push(nowMs);
     return this.#recentRestartsMs.length <= WORKER_RESTARTS_PER_MINUTE_MAX;
-  }
-
-  #interruptedOutcome(one: Interrupted): Outcome {
-    return {
-      slot: one.slot,
-      time_ms: one.timeMs,
-      sandbox: one.sandbox,
-      ingress: one.ingress,
-      mode: one.method === 'CONNECT' ? 'forward-bypass' : 'forward',
-      method: one.method,
-      path: null,
-      host: one.host,
-      port: one.port,
-      address: null,
-      verdict: 'none',
-      deny_kind: null,
-      rule: null,
-      source: null,
-      reason: 'the worker died during the exchange',
-      code: 'SALLYPORT_INTERRUPTED',
-      bypass: null,
-      injected: null,
-      masked: 0,
-      status: 0,
-      bytes_up: 0,
-      bytes_down: 0,
-      decide_ms: 0,
-      connect_ms: 0,
-      duration_ms: Math.max(0, this.#options.clock.wallMs() - one.timeMs),
-      generation: 0,
-    };
   }
 }
 

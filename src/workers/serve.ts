@@ -65,6 +65,7 @@ class Worker {
       this.#keyPairs.ask(resource),
     );
     const trust = new Trust(systemClock, task.settings.upstreamAuthorities, this.#certificates);
+    this.#recorder.available = task.auditAvailable;
     this.#upstreams = new Upstreams(trust, this.#tick);
     this.#settings = task.settings;
     this.#contexts = contextsOf(task.settings);
@@ -105,12 +106,17 @@ class Worker {
       for (const { server } of this.#servers.values()) server.close();
       await this.#upstreams.destroy();
       this.#recorder.flush();
+      this.#postRefused();
       port.close();
     }
   }
 
   async #receive(message: ToWorker): Promise<void> {
     if (message.type === 'drain') return this.#drain(message.timeoutMs);
+    if (message.type === 'audit') {
+      this.#recorder.available = message.available;
+      return;
+    }
     if (message.type === 'demanded') return this.#demands.answer(message.number, message.error);
     if (message.type === 'certified') return this.#keyPairs.answer(message.resource, message.pair);
     const { number, settings, sandboxes, bindings } = message;
@@ -191,7 +197,13 @@ class Worker {
   #sweep(): void {
     const nowMs = systemClock.monotonicMs();
     this.#tick.nowMs = nowMs;
+    this.#postRefused();
     sweep(this.#connections, nowMs);
+  }
+
+  #postRefused(): void {
+    const refused = this.#recorder.takeRefused();
+    if (refused.length > 0) this.#post({ type: 'refused', refused });
   }
 
   #drain(timeoutMs: number): void {

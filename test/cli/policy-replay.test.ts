@@ -4,14 +4,14 @@ import { join } from 'node:path';
 import t from 'tap';
 import { Audit } from '../../src/control/audit.ts';
 import { resolvePaths } from '../../src/control/paths.ts';
-import { outcomeOf, temporaryEnv, temporaryFolder } from '../helpers/control.ts';
+import { outcomeOf, PLAIN_AUDIT, temporaryEnv, temporaryFolder } from '../helpers/control.ts';
 import { say } from './session.ts';
 
 t.test('what would change, as text, as JSON and as exit code', async (t) => {
   const world = { paths: resolvePaths(temporaryEnv(t)) };
   const { audit: folder } = world.paths;
   mkdirSync(folder, { recursive: true });
-  const audit = await Audit.open({ folder, onTrouble: () => {} });
+  const audit = await Audit.open({ ...PLAIN_AUDIT, folder, onTrouble: () => {} });
   await audit.record([
     outcomeOf({ host: 'a.com' }),
     outcomeOf({ host: 'a.com', time_ms: Date.now() }),

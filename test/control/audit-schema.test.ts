@@ -1,4 +1,5 @@
 // src/control/audit-schema.ts against what src/control/audit-record.ts and real daemons write.
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fastify from 'fastify';
@@ -6,8 +7,12 @@ import t from 'tap';
 import type { z } from 'zod';
 import { Chain, GENESIS } from '../../src/control/audit-chain.ts';
 import { auditFiles } from '../../src/control/audit-files.ts';
-import { exchangeBody } from '../../src/control/audit-record.ts';
-import { AuditRecord, auditJsonSchema } from '../../src/control/audit-schema.ts';
+import { exchangeBody, gapBody, sessionBody } from '../../src/control/audit-record.ts';
+import {
+  AuditRecord,
+  auditJsonSchema,
+  type ExchangeRecord,
+} from '../../src/control/audit-schema.ts';
 import type { Outcome } from '../../src/proxy/exchange.ts';
 import { outcomeOf, startWorld } from '../helpers/control.ts';
 import { wire } from '../helpers/wire.ts';
@@ -32,8 +37,21 @@ t.test('the published schema is the one of this program', async (t) => {
 
 t.test('every line is a record, with no field that the schema does not know', async (t) => {
   const chain = new Chain({ seq: 1, hash: GENESIS });
-  for (const outcome of OUTCOMES) {
-    const record: unknown = JSON.parse(chain.add(exchangeBody(outcome)));
+  const program = { client_name: 'a', app_version: '1', hostname: 'h"h', os: 'linux' };
+  const times = { fromMs: 1, toMs: Date.now() };
+  const bodies = [
+    ...OUTCOMES.map(exchangeBody),
+    sessionBody(1, program, {
+      event: 'stop',
+      session: randomUUID(),
+      mode: 'required',
+      cutBytes: 3,
+    }),
+    gapBody(2, { what: 'lost', code: null, reason: 'ENOSPC: "full"', count: 7, ...times }),
+    gapBody(3, { what: 'refused', code: 'SALLYPORT_OVERLOADED', reason: null, count: 1, ...times }),
+  ];
+  for (const body of bodies) {
+    const record: unknown = JSON.parse(chain.add(body));
     t.strictSame(AuditRecord.parse(record), record);
   }
 });
@@ -41,8 +59,7 @@ t.test('every line is a record, with no field that the schema does not know', as
 t.test('the schema has every word that an outcome may have', async (t) => {
   // Types alone: a new mode or source does not compile until the schema knows it.
   type Own = 'version' | 'seq' | 'time' | 'action_type' | 'prev';
-  type Exchange = Extract<z.infer<typeof AuditRecord>, { ingress: unknown }>;
-  const facts: Omit<Exchange, Own> = outcomeOf();
+  const facts: Omit<z.infer<typeof ExchangeRecord>, Own> = outcomeOf();
   t.ok(facts);
 });
 
@@ -92,14 +109,16 @@ t.test('what a running proxy writes is valid by the published schema', async (t)
     .map((line) => JSON.parse(line));
   const exchanges = records.filter((record) => AuditRecord.safeParse(record).success);
   t.match(exchanges, [
+    { action_type: 'session', event: 'start', audit_mode: 'required', cut_bytes: 0 },
     { action_type: 'http_request', path: '/a/b', host: 'denied.test', verdict: 'deny' },
     { action_type: 'network_egress', path: null },
     { action_type: 'http_request', method: '', code: 'SALLYPORT_REQUEST_MALFORMED' },
     { action_type: 'filesystem_mount', verdict: 'deny', code: 'SALLYPORT_MOUNT_DENIED' },
     { action_type: 'filesystem_mount', sandbox: '', rules: ['default-fs-read-allow-all'] },
+    { action_type: 'session', event: 'stop' },
   ]);
   const schema: unknown = JSON.parse(readFileSync(SCHEMA, 'utf8'));
   t.strictSame(await faultsBySchema(schema, records), []);
-  const broken = { ...(exchanges[0] as object), verdict: 'perhaps' };
+  const broken = { ...(exchanges[1] as object), verdict: 'perhaps' };
   t.equal((await faultsBySchema(schema, [broken])).length, 1, 'and it can tell');
 });

@@ -11,7 +11,7 @@ import { auditFiles } from '../../src/control/audit-files.ts';
 import { verifyAudit } from '../../src/control/audit-verify.ts';
 import { resolvePaths } from '../../src/control/paths.ts';
 import { say } from '../cli/session.ts';
-import { outcomeOf, temporaryEnv, temporaryFolder } from '../helpers/control.ts';
+import { outcomeOf, PLAIN_AUDIT, temporaryEnv, temporaryFolder } from '../helpers/control.ts';
 
 const failing = (error: Error | null): void => {
   throw error ?? new Error('recovered without a failure');
@@ -20,7 +20,12 @@ const failing = (error: Error | null): void => {
 /** Records `counts[i]` outcomes in the i-th life; each life but the last ends in a torn line. */
 async function written(folder: string, counts: readonly number[]): Promise<void> {
   for (const [life, count] of counts.entries()) {
-    const audit = await Audit.open({ folder, onTrouble: failing, fileBytesMax: 3_000 });
+    const audit = await Audit.open({
+      ...PLAIN_AUDIT,
+      folder,
+      onTrouble: failing,
+      fileBytesMax: 3_000,
+    });
     for (let i = 0; i < count; i++) await audit.record([outcomeOf({ host: `h${life}-${i}.test` })]);
     await audit.close();
     const last = auditFiles(folder).at(-1) ?? '';

@@ -3,14 +3,16 @@ import {
   mkdirSync,
   readFileSync,
   rmdirSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import t from 'tap';
-import { Audit } from '../../src/control/audit.ts';
+import t, { type Test } from 'tap';
+import { Audit, type AuditMode } from '../../src/control/audit.ts';
 import { auditFiles } from '../../src/control/audit-files.ts';
-import { outcomeOf, temporaryFolder } from '../helpers/control.ts';
+import { verifyAudit } from '../../src/control/audit-verify.ts';
+import { outcomeOf, PLAIN_AUDIT, temporaryFolder } from '../helpers/control.ts';
 
 type Line = { seq: number; time: string; host: string };
 
@@ -31,7 +33,7 @@ const failing = (error: Error | null): void => {
 
 t.test('a line for each outcome, with the facts and no slot', async (t) => {
   const folder = temporaryFolder(t);
-  const audit = await Audit.open({ folder, onTrouble: failing });
+  const audit = await Audit.open({ ...PLAIN_AUDIT, folder, onTrouble: failing });
   await audit.record([outcomeOf(), outcomeOf({ host: 'b.test', slot: 9 })]);
   const lines = linesOf(folder);
   t.strictSame(
@@ -56,7 +58,7 @@ t.test('a line for each outcome, with the facts and no slot', async (t) => {
 
 t.test('numbers go on after a restart, and what death left of a line is cut off', async (t) => {
   const folder = temporaryFolder(t);
-  const first = await Audit.open({ folder, onTrouble: failing });
+  const first = await Audit.open({ ...PLAIN_AUDIT, folder, onTrouble: failing });
   await first.record([outcomeOf(), outcomeOf()]);
   await first.close();
   const [path = ''] = auditFiles(folder);
@@ -64,7 +66,7 @@ t.test('numbers go on after a restart, and what death left of a line is cut off'
   for (const torn of ['{"seq":3,"ti', '\0\0\0\0', 'garbage\n', '\0\n{"seq"', '{"seq":"x"}\n']) {
     writeFileSync(path, whole);
     appendFileSync(path, torn);
-    const audit = await Audit.open({ folder, onTrouble: failing });
+    const audit = await Audit.open({ ...PLAIN_AUDIT, folder, onTrouble: failing });
     await audit.record([outcomeOf()]);
     await audit.close();
     t.strictSame(
@@ -78,7 +80,7 @@ t.test('numbers go on after a restart, and what death left of a line is cut off'
 t.test('an empty newest file takes its number from its name', async (t) => {
   const folder = temporaryFolder(t);
   writeFileSync(join(folder, 'audit-000000000000041.jsonl'), '{"seq":41');
-  const audit = await Audit.open({ folder, onTrouble: failing });
+  const audit = await Audit.open({ ...PLAIN_AUDIT, folder, onTrouble: failing });
   await audit.record([outcomeOf()]);
   await audit.close();
   t.strictSame(
@@ -89,7 +91,13 @@ t.test('an empty newest file takes its number from its name', async (t) => {
 
 t.test('files are changed at their size, and only so many kept', async (t) => {
   const folder = temporaryFolder(t);
-  const audit = await Audit.open({ folder, onTrouble: failing, fileBytesMax: 1_000, filesMax: 3 });
+  const audit = await Audit.open({
+    ...PLAIN_AUDIT,
+    folder,
+    onTrouble: failing,
+    fileBytesMax: 1_000,
+    filesMax: 3,
+  });
   for (let i = 0; i < 40; i++) await audit.record([outcomeOf()]);
   await audit.close();
   t.equal(auditFiles(folder).length, 3);
@@ -107,7 +115,7 @@ t.test('files are changed at their size, and only so many kept', async (t) => {
 
 t.test('a large batch is not held back for the flush', async (t) => {
   const folder = temporaryFolder(t);
-  const audit = await Audit.open({ folder, onTrouble: failing });
+  const audit = await Audit.open({ ...PLAIN_AUDIT, folder, onTrouble: failing });
   const many = Array.from({ length: 20_000 }, () => outcomeOf());
   await Promise.all([audit.record(many), audit.record(many)]);
   t.equal(linesOf(folder).length, 40_000);
@@ -122,6 +130,7 @@ t.test(
     const recovered = Promise.withResolvers<void>();
     const failed = Promise.withResolvers<void>();
     const audit = await Audit.open({
+      ...PLAIN_AUDIT,
       folder,
       fileBytesMax: 1,
       onTrouble: (error) => {
@@ -151,3 +160,138 @@ t.test(
     t.equal(troubles.at(-1), null);
   },
 );
+
+/** Makes the next file's place a folder, so that nothing can be written until that is gone. */
+function block(folder: string, seq: number): () => void {
+  const place = join(folder, `audit-${String(seq).padStart(15, '0')}.jsonl`);
+  mkdirSync(place);
+  return () => rmdirSync(place);
+}
+
+type Blocked = {
+  readonly folder: string;
+  readonly audit: Audit;
+  readonly available: boolean[];
+  readonly failed: Promise<void>;
+  readonly recovered: Promise<void>;
+};
+
+/** An audit that fails with its second write. */
+async function blocked(t: Test, mode: AuditMode): Promise<Blocked & { unblock: () => void }> {
+  const folder = temporaryFolder(t);
+  const failed = Promise.withResolvers<void>();
+  const recovered = Promise.withResolvers<void>();
+  const onTrouble = (error: Error | null): void => (error ? failed : recovered).resolve();
+  const audit = await Audit.open({ ...PLAIN_AUDIT, mode, folder, fileBytesMax: 1, onTrouble });
+  const available: boolean[] = [];
+  audit.onAvailable = (is) => available.push(is);
+  await audit.record([outcomeOf()]);
+  const unblock = block(folder, 2);
+  return {
+    folder,
+    audit,
+    available,
+    failed: failed.promise,
+    recovered: recovered.promise,
+    unblock,
+  };
+}
+
+t.test('required: exchanges are held, and those that were refused are on record', async (t) => {
+  const { folder, audit, available, failed, recovered, unblock } = await blocked(t, 'required');
+  const waiting = audit.record([outcomeOf({ host: 'waits.test' })]);
+  await failed;
+  t.strictSame(available, [false]);
+  t.notOk(audit.available);
+  t.match(audit.status, { mode: 'required', problem: /EISDIR/, lost: 0 });
+  audit.refused(2, 'SALLYPORT_AUDIT_UNAVAILABLE', 1_000, 2_000);
+  audit.refused(3, 'SALLYPORT_AUDIT_UNAVAILABLE', 500, 1_500);
+  unblock();
+  await Promise.all([recovered, waiting]);
+  t.strictSame(available, [false, true]);
+  await audit.close();
+  t.match(audit.status, { problem: null, lost: 0, refused: 5 });
+  t.match(linesOf(folder), [
+    { seq: 1 },
+    { seq: 2, host: 'waits.test' },
+    {
+      seq: 3,
+      action_type: 'gap',
+      what: 'refused',
+      count: 5,
+      from: '1970-01-01T00:00:00.500Z',
+      to: '1970-01-01T00:00:02.000Z',
+      code: 'SALLYPORT_AUDIT_UNAVAILABLE',
+    },
+  ]);
+  t.match(await verifyAudit([folder]), { ok: true, records: 3 });
+});
+
+t.test('best effort: nobody waits, and what could not be kept is counted', async (t) => {
+  const { folder, audit, available, failed, recovered, unblock } = await blocked(t, 'best-effort');
+  await audit.record([outcomeOf({ host: 'second.test' })]);
+  await failed;
+  t.strictSame(available, [true], 'exchanges go on');
+  const reason = 'r'.repeat(10_000); // So that fewer of them fill what is kept.
+  const many = Array.from({ length: 100 }, (_, i) => outcomeOf({ reason, time_ms: 5_000 + i }));
+  for (let i = 0; i < 20; i++) await audit.record(many);
+  const { lost } = audit.status;
+  t.ok(lost > 0 && lost < 2_000, `${lost} lost`);
+  unblock();
+  await recovered;
+  await audit.close();
+  const lines = linesOf(folder);
+  const gaps = lines.filter((line) => 'count' in line);
+  t.match(gaps, [{ what: 'lost', count: lost, reason: /EISDIR/, to: '1970-01-01T00:00:05.099Z' }]);
+  t.equal(lines.length - gaps.length + lost, 2_002, 'each is there, or counted');
+  t.match(await verifyAudit([folder]), { ok: true });
+});
+
+t.test('a daemon that ends does not wait for the disk for ever', async (t) => {
+  const { folder, audit, failed, unblock } = await blocked(t, 'required');
+  const waiting = audit.record([outcomeOf(), outcomeOf()]);
+  await failed;
+  audit.endIn(0);
+  await waiting;
+  t.match(audit.status, { lost: 2 });
+  await audit.close();
+  unblock();
+  const next = await Audit.open({ ...PLAIN_AUDIT, folder, onTrouble: failing });
+  await next.record([outcomeOf()]);
+  await next.close();
+  t.match(
+    await verifyAudit([folder]),
+    { ok: true, records: 2 },
+    'the next goes on behind the last',
+  );
+});
+
+t.test('a file that others deleted or wrote to is left, and the numbers tell', async (t) => {
+  const folder = temporaryFolder(t);
+  const audit = await Audit.open({ ...PLAIN_AUDIT, folder, onTrouble: failing });
+  await audit.record([outcomeOf()]);
+  rmSync(folder, { recursive: true });
+  await audit.record([outcomeOf()]);
+  const [second = ''] = auditFiles(folder);
+  t.match(linesOf(folder), [{ seq: 2 }]);
+  appendFileSync(second, '{"seq":3,"forged":true}\n');
+  await audit.record([outcomeOf()]);
+  await audit.close();
+  t.equal(auditFiles(folder).length, 2);
+  t.match(await verifyAudit([folder]), { ok: false, broken: { file: second, line: 2 } });
+});
+
+t.test('a session is on record, and how the last one ended', async (t) => {
+  const folder = temporaryFolder(t);
+  const program = { client_name: 'sallyport', app_version: '1.2.3', hostname: 'h', os: 'linux' };
+  const options = { ...PLAIN_AUDIT, folder, program, onTrouble: failing };
+  await (await Audit.open(options)).close();
+  appendFileSync(auditFiles(folder)[0] ?? '', '{"torn');
+  await (await Audit.open(options)).close();
+  t.match(linesOf(folder), [
+    { seq: 1, event: 'start', app_version: '1.2.3', cut_bytes: 0 },
+    { seq: 2, event: 'stop' },
+    { seq: 3, event: 'start', cut_bytes: 6 },
+    { seq: 4, event: 'stop' },
+  ]);
+});

@@ -18,7 +18,7 @@ import { parseResources } from '../../src/policy/resource.ts';
 import type { Decision, Rule } from '../../src/policy/rule.ts';
 import type { Outcome } from '../../src/proxy/exchange.ts';
 import { addresses, paths, questions, ruleLists } from '../helpers/arbitraries.ts';
-import { outcomeOf, temporaryFolder } from '../helpers/control.ts';
+import { outcomeOf, PLAIN_AUDIT, temporaryFolder } from '../helpers/control.ts';
 
 function recordOf(facts: Partial<RecordedExchange>): RecordedExchange {
   const { sandbox, mode, method, path, host, port, address, verdict, ...more } = outcomeOf();
@@ -161,7 +161,12 @@ t.test('exchanges of one kind are one row, and rows are bounded', async (t) => {
 });
 
 async function written(folder: string, outcomes: readonly Outcome[]): Promise<void> {
-  const audit = await Audit.open({ folder, fileBytesMax: 2_000, onTrouble: () => {} });
+  const audit = await Audit.open({
+    ...PLAIN_AUDIT,
+    folder,
+    fileBytesMax: 2_000,
+    onTrouble: () => {},
+  });
   for (const outcome of outcomes) await audit.record([outcome]);
   await audit.close();
 }

@@ -1,5 +1,5 @@
 // The daemon as people start, stop and lose it, and the demo, which does all of that by itself.
-// Covers src/cli/daemon.ts and src/cli/demo.ts.
+// Covers src/cli/daemon.ts, src/cli/daemon-status.ts, src/cli/audit-options.ts and src/cli/demo.ts.
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
@@ -108,7 +108,7 @@ t.test('the demo does what it says and leaves nothing behind', async (t) => {
   t.equal(ran.code, 0, ran.err);
   t.match(
     ran.out,
-    /403 denied[\s\S]*200 allowed[\s\S]*SANDBOX +TYPE +HOST[\s\S]*"host":"blocked\.example\.com"[\s\S]*"seq":3/,
+    /403 denied[\s\S]*200 allowed[\s\S]*SANDBOX +TYPE +HOST[\s\S]*"host":"blocked\.example\.com"[\s\S]*"seq":4/,
   );
   t.match(ran.out, 'npx sallyport daemon start');
   t.equal((await cli.run('daemon', 'status')).code, 1, "the user's own daemon was not touched");

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type tap from 'tap';
 import { systemClock } from '../../src/base/clock.ts';
+import { AUDIT_DEFAULTS } from '../../src/control/audit.ts';
 import { ControlClient } from '../../src/control/client.ts';
 import { createDaemonLog } from '../../src/control/daemon-log.ts';
 import { type Instance, type InstanceOptions, startInstance } from '../../src/control/instance.ts';
@@ -47,6 +48,9 @@ export function keyIn(keyFile: string, isNeeded: () => boolean = () => false): P
     report: () => {},
   });
 }
+
+/** An audit as it is without being asked for anything; the folder is for the test to say. */
+export const PLAIN_AUDIT = { ...AUDIT_DEFAULTS, clock: systemClock } as const;
 
 /** What became of one exchange; as plain as can be but for `facts`. */
 export function outcomeOf(facts: Partial<Outcome> = {}): Outcome {
@@ -106,6 +110,7 @@ export async function startWorld(
       listen: '127.0.0.1:0',
       workers: 1,
       keyStore: 'file',
+      audit: AUDIT_DEFAULTS,
       addressGuard: 'strict',
       via: false,
       forwardedFor: false,

@@ -40,6 +40,7 @@ export type TestSandbox = { readonly name: string; readonly scope: number };
 export type TestProxy = {
   readonly port: number;
   readonly outcomes: Outcome[];
+  readonly recorder: Recorder;
   /** Resolves with the next outcome that is not yet in `outcomes`. */
   nextOutcome(): Promise<Outcome>;
   /** Connections, those inside tunnels too. */
@@ -164,6 +165,7 @@ export async function startProxy(options: Options = {}): Promise<TestProxy> {
   return {
     port: (server.address() as AddressInfo).port,
     outcomes,
+    recorder,
     nextOutcome: () => {
       const { promise, resolve } = Promise.withResolvers<Outcome>();
       waiting.push(resolve);

@@ -4,6 +4,7 @@ import {
   AUDIT_PATH_BYTES_MAX,
   EXCHANGES_PER_WORKER_MAX,
   OUTCOME_BATCH_MAX,
+  SLOT_WAIT_MS_MAX,
 } from '../../src/base/limits.ts';
 import type { Outcome, Slots } from '../../src/proxy/exchange.ts';
 import { type Entry, Recorder } from '../../src/proxy/record.ts';
@@ -128,4 +129,43 @@ tap.test('all slots of a worker are used before anybody waits', async (t) => {
   t.ok(next instanceof Promise);
   inflight.free(4_711);
   t.equal((await within('the slot', Promise.resolve(next))).draft.slot, 4_711);
+});
+
+function rejected(opened: Entry | Promise<Entry>): Promise<unknown> {
+  return within(
+    'a refusal',
+    Promise.resolve(opened).then(
+      () => 'no refusal',
+      (error: unknown) => error,
+    ),
+  );
+}
+
+tap.test('while the audit cannot be written nothing begins, and then it is refused', async (t) => {
+  const { recorder, slots, clock } = world(t, 4);
+  recorder.available = false;
+  const first = recorder.open('forward', NAMED);
+  clock.ms += SLOT_WAIT_MS_MAX - 1;
+  const second = recorder.open('forward', NAMED);
+  recorder.available = false; // Still: the time counts from the first word of it.
+  clock.ms += 1;
+  t.match(await rejected(first), { code: 'SALLYPORT_AUDIT_UNAVAILABLE' });
+  const late = recorder.open('forward', NAMED);
+  t.match(await rejected(late), { code: 'SALLYPORT_AUDIT_UNAVAILABLE' }, 'without a wait');
+  t.strictSame(recorder.takeRefused(), [
+    { code: 'SALLYPORT_AUDIT_UNAVAILABLE', count: 2, fromMs: 11_000, toMs: 11_000 },
+  ]);
+  t.strictSame(recorder.takeRefused(), [], 'told once');
+  t.equal(slots.free.length, 4, 'no slot was taken');
+  recorder.available = true;
+  t.equal((await within('the second', Promise.resolve(second))).draft.host, 'a.test');
+});
+
+tap.test('what finds no slot for too long is refused', async (t) => {
+  const { recorder, clock } = world(t, 1);
+  now(recorder.open('forward', NAMED));
+  const next = recorder.open('forward', NAMED);
+  clock.ms += SLOT_WAIT_MS_MAX;
+  t.match(await rejected(next), { code: 'SALLYPORT_OVERLOADED' });
+  t.match(recorder.takeRefused(), [{ code: 'SALLYPORT_OVERLOADED', count: 1 }]);
 });

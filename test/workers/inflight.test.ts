@@ -1,7 +1,8 @@
-// In-flight slots from both sides of the shared memory.
+// In-flight slots from both sides of the shared memory, and src/workers/interrupted.ts.
 import tap from 'tap';
 import { EXCHANGES_PER_WORKER_MAX } from '../../src/base/limits.ts';
 import { createInflight, Inflight } from '../../src/workers/inflight.ts';
+import { interruptedOutcome } from '../../src/workers/interrupted.ts';
 
 tap.test('what a worker left open can be read by the other side', async (t) => {
   const memory = createInflight();
@@ -76,4 +77,25 @@ tap.test('a slot that is used again remembers nothing', async (t) => {
     port: 80,
   });
   t.equal(inflight.interrupted().length, EXCHANGES_PER_WORKER_MAX);
+});
+
+tap.test('the record of what a death ended has what the slot knew', async (t) => {
+  const inflight = new Inflight(createInflight());
+  const slot = inflight.take(5_000, 'connect', 'CONNECT', 'a.test', 443);
+  inflight.name(slot, 'box');
+  const [left] = inflight.interrupted();
+  if (left === undefined) throw new Error('nothing was left');
+  t.match(interruptedOutcome(left, 7_000), {
+    slot,
+    time_ms: 5_000,
+    sandbox: 'box',
+    mode: 'forward-bypass',
+    method: 'CONNECT',
+    path: null,
+    host: 'a.test',
+    verdict: 'none',
+    code: 'SALLYPORT_INTERRUPTED',
+    duration_ms: 2_000,
+  });
+  t.equal(interruptedOutcome(left, 4_000).duration_ms, 0, 'a clock may be put back');
 });

@@ -82,6 +82,7 @@ t.test('a worker has no key before it dials there', async (t) => {
       asked.push(resource);
       return resource === given[0] ? { chain, key } : null;
     },
+    onRefused: () => {},
     onLog: () => {},
     onLost: async () => {},
     releaseLane: () => {},

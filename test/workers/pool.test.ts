@@ -74,6 +74,7 @@ async function world(
     onDemand: async () => {},
     keyPairOf: () => null,
     onKeep: async () => {},
+    onRefused: () => {},
     onLog: () => {},
     onLost: async (worker, interrupted) => {
       outcomes.push(...interrupted);

@@ -1,0 +1,17 @@
+// The options of `daemon start` that concern the audit. What they may be is in control/setting-keys.ts.
+import { type Command, Option } from 'commander';
+import { AUDIT_MODES } from '../control/audit.ts';
+
+export function withAuditOptions(command: Command): Command {
+  return command.addOption(
+    new Option(
+      '--audit <mode>',
+      'while records cannot be written: refuse requests (required), or go on (best-effort)',
+    ).choices([...AUDIT_MODES]),
+  );
+}
+
+/** As commander names them, and the settings that they are. */
+export const AUDIT_SETTINGS = {
+  audit: 'audit.mode',
+} as const;
