@@ -40,8 +40,8 @@ export type CredentialRequest = {
   readonly fields: string[];
   /** Path and query. */
   readonly path: string;
-  /** A service whose credential stays out of it: this is where it comes from. */
-  readonly except?: string | undefined;
+  /** Services whose credential stays out of it: this is where it comes from. */
+  readonly except?: readonly string[] | undefined;
 };
 
 export type Credentialed = {
@@ -107,7 +107,12 @@ export class Credentials {
   }
 
   /** Ids of those among them whose value has to be asked for before it is used. */
-  demandedBy(scope: number, host: string, port: number, except?: string): readonly string[] {
+  demandedBy(
+    scope: number,
+    host: string,
+    port: number,
+    except?: readonly string[],
+  ): readonly string[] {
     const bound = this.boundTo(scope, host, port);
     if (bound.length === 0) return NONE;
     return bound.flatMap((one) => {
@@ -244,8 +249,11 @@ function isFor(binding: Pick<Binding, 'scope'>, scope: number): boolean {
   return binding.scope === GLOBAL_SCOPE || binding.scope === scope;
 }
 
-function isInForce({ service, tokenEndpoint }: ServiceBinding, except?: string): boolean {
-  return service !== except && tokenEndpoint?.signedOut !== true;
+function isInForce(
+  { service, tokenEndpoint }: ServiceBinding,
+  except: readonly string[] = NONE,
+): boolean {
+  return !except.includes(service) && tokenEndpoint?.signedOut !== true;
 }
 
 function patternsOf(binding: Binding): readonly string[] {

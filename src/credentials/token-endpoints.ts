@@ -9,7 +9,7 @@ import { plainPath } from './request-parts.ts';
 export type TokenSentinels = { readonly access: string; readonly refresh: string };
 
 /** A binding with its token endpoint. */
-type Declared = ServiceBinding & { readonly tokenEndpoint: TokenEndpoint };
+export type Declared = ServiceBinding & { readonly tokenEndpoint: TokenEndpoint };
 
 /** Where a request goes. */
 export type Asked = {
@@ -53,6 +53,8 @@ export function isOwnSentinel(
   return Object.values(tokenSentinels(tokenEndpoint, scope)).includes(text);
 }
 
+const NONE: readonly never[] = [];
+
 export class TokenEndpoints {
   readonly #declared: readonly Declared[];
   readonly #sentinels: RegExp | null;
@@ -71,9 +73,9 @@ export class TokenEndpoints {
     );
   }
 
-  /** The credential whose token endpoint a request goes to, the sandbox's own before the global one. */
-  at(scope: number, { host, port, path }: Asked): Declared | null {
-    if (this.#declared.length === 0) return null;
+  /** The credentials whose token endpoint a request goes to, the sandbox's own before global ones. */
+  at(scope: number, { host, port, path }: Asked): readonly Declared[] {
+    if (this.#declared.length === 0) return NONE;
     const meant = this.#declared.filter(
       ({ tokenEndpoint, ...one }) =>
         isFor(one, scope) &&
@@ -81,14 +83,14 @@ export class TokenEndpoints {
         (port === null || tokenEndpoint.port === port) &&
         plainPath(tokenEndpoint.path) === plainPath(path),
     );
-    return meant.find((one) => one.scope === scope) ?? meant[0] ?? null;
+    return meant.sort((a, b) => b.scope - a.scope);
   }
 
-  /** Whether a text for this endpoint holds a sentinel of another one, or of another sandbox. */
-  isMisused(binding: ServiceBinding, scope: number, text: string): boolean {
+  /** Whether a text for an endpoint of these holds a sentinel of another one, or of another sandbox. */
+  isMisused(declared: readonly Declared[], scope: number, text: string): boolean {
     if (this.#sentinels === null) return false;
     const found = text.match(this.#sentinels) ?? [];
-    return found.some((one) => !isOwnSentinel(binding, scope, one));
+    return found.some((one) => !declared.some((binding) => isOwnSentinel(binding, scope, one)));
   }
 }
 

@@ -196,21 +196,27 @@ async function forward(permit: Permit, exchange: Exchange): Promise<void> {
   const secure = received.client.inside !== null;
   const asked = { host, port: secure ? port : null, path };
   const endpoints = services.current.credentials.tokenEndpoints;
-  const binding = endpoints.at(scope, asked);
-  if (binding === null) return send(permit, exchange);
-  entry.draft.injected = binding.id;
+  const declared = endpoints.at(scope, asked);
+  if (declared.length === 0) return send(permit, exchange);
   const relay = (changed: Received): Promise<void> =>
-    send(permit, { ...exchange, received: changed }, binding);
-  const made = { binding, endpoints, scope, host, received, secure, relay };
+    send(permit, { ...exchange, received: changed }, declared);
+  const use = (id: string): void => {
+    entry.draft.injected = id;
+  };
+  const made = { declared, endpoints, scope, host, received, secure, relay, use };
   await exchangeTokens({ ...made, ...services.grants });
 }
 
-/** @param grant  whose tokens it asks for: they stay out of it, but it is recorded under the grant. */
-async function send(permit: Permit, exchange: Exchange, grant?: ServiceBinding): Promise<void> {
+/** @param grants  whose tokens may be asked for with it: none of them goes along. */
+async function send(
+  permit: Permit,
+  exchange: Exchange,
+  grants?: readonly ServiceBinding[],
+): Promise<void> {
   const { sandbox, received, entry, passage, services } = exchange;
   const { client, head } = received;
   const { host, port } = permit.target;
-  const except = grant?.service;
+  const except = grants?.map(({ service }) => service);
   const demanded = services.current.credentials.demandedBy(sandbox.scope, host, port, except);
   if (demanded.length > 0) await services.demand(demanded);
   const { settings, credentials } = services.current;
@@ -226,7 +232,7 @@ async function send(permit: Permit, exchange: Exchange, grant?: ServiceBinding):
   const login = secure ? await logIn(permit, { ...destination, ...filled }, exchange) : null;
   const { fields, path, injected } = login?.applied ?? filled;
   const certificate = secure ? settings.certificateFor(host, port) : null;
-  entry.draft.injected = idsOf(grant?.id, ...injected, certificate);
+  entry.draft.injected = idsOf(entry.draft.injected, ...injected, certificate);
   const { upstreams, tick } = services;
   const over = !secure ? 'tcp' : client.http2 ? 'tls-http2' : 'tls';
   const { via } = settings;
@@ -238,8 +244,8 @@ async function send(permit: Permit, exchange: Exchange, grant?: ServiceBinding):
 }
 
 /** For the record. */
-function idsOf(...used: readonly (string | null | undefined)[]): string | null {
-  return used.filter((id) => id !== null && id !== undefined).join() || null;
+function idsOf(...used: readonly (string | null)[]): string | null {
+  return used.filter((id) => id !== null).join() || null;
 }
 
 type LoggedIn = Pick<Login, 'forget'> & { readonly applied: Credentialed };

@@ -4,7 +4,11 @@
 import { OAUTH_ANSWER_BYTES_MAX, OAUTH_SIGNED_IN_MS } from '../base/limits.ts';
 import { misused } from '../credentials/placeholder.ts';
 import { removeFields } from '../credentials/request-parts.ts';
-import { type TokenEndpoints, tokenSentinels } from '../credentials/token-endpoints.ts';
+import {
+  type Declared,
+  type TokenEndpoints,
+  tokenSentinels,
+} from '../credentials/token-endpoints.ts';
 import {
   readTokenRequest,
   refused,
@@ -16,8 +20,8 @@ import type { Answer, Received } from './exchange.ts';
 import { fieldLines } from './fields.ts';
 
 export type TokenExchange = {
-  /** Whose token endpoint it is. */
-  readonly binding: NonNullable<ReturnType<TokenEndpoints['at']>>;
+  /** Whose token endpoint it is; in order of precedence. */
+  readonly declared: readonly Declared[];
   readonly endpoints: TokenEndpoints;
   /** Number of the sandbox. */
   readonly scope: number;
@@ -28,6 +32,8 @@ export type TokenExchange = {
   readonly secure: boolean;
   /** Relays a request, the answer going to its `reply`. */
   readonly relay: (received: Received) => Promise<void>;
+  /** Has the use of a grant recorded. */
+  readonly use: (id: string) => void;
   /** Has another access token got. @throws SALLYPORT_CREDENTIAL_UNAVAILABLE */
   readonly renew: (id: string) => Promise<void>;
   /** Has tokens kept. @throws SALLYPORT_CREDENTIAL_UNAVAILABLE */
@@ -43,7 +49,7 @@ const ENCODINGS = new Set(['accept-encoding', 'range', 'expect']);
  *   for a sentinel of another sandbox or endpoint, and what `relay` throws
  */
 export async function exchangeTokens(exchange: TokenExchange): Promise<void> {
-  const { binding, endpoints, scope, host, received, secure } = exchange;
+  const { declared, endpoints, scope, host, received, secure, use } = exchange;
   const { head } = received;
   if (!secure) throw refused('a token endpoint is asked over TLS alone');
   if (head.upgrade !== null) throw refused('a token endpoint has nothing to upgrade to');
@@ -54,28 +60,41 @@ export async function exchangeTokens(exchange: TokenExchange): Promise<void> {
     fieldOf(head.fields, 'authorization'),
     text,
   );
-  const { refreshToken } = asked;
   // As it is spelled and as it is meant.
-  if (endpoints.isMisused(binding, scope, `${text} ${refreshToken}`)) throw misused(host);
-  const { refresh } = tokenSentinels(binding.tokenEndpoint, scope);
-  if (refreshToken !== null && [refresh, ...binding.sentinels].includes(refreshToken)) {
-    await answerHere(exchange);
-    return;
-  }
+  const spelled = `${text} ${asked.refreshToken}`;
+  if (endpoints.isMisused(declared, scope, spelled)) throw misused(host);
+  const renewed = renewedBy(exchange, asked.refreshToken);
+  const binding = renewed ?? declared.find(({ tokenEndpoint }) => tokenEndpoint.signInInside);
+  if (binding !== undefined) use(binding.id);
   const fields = removeFields(head.fields, ENCODINGS);
   const plain = { ...received, content, head: { ...head, fields, expectContinue: false } };
-  if (binding.tokenEndpoint.signInInside) await signIn(exchange, plain, asked);
+  if (renewed !== undefined) await answerHere(renewed, exchange);
+  else if (binding !== undefined) await signIn(binding, exchange, plain, asked);
   else await exchange.relay(plain); // A login that is the sandbox's own business.
 }
 
+/** The grant that a sentinel stands for; one that all sandboxes know stands for the first. */
+function renewedBy(
+  { declared, scope }: TokenExchange,
+  sentinel: string | null,
+): Declared | undefined {
+  if (sentinel === null) return undefined;
+  const isRefresh = ({ tokenEndpoint }: Declared): boolean =>
+    tokenSentinels(tokenEndpoint, scope).refresh === sentinel;
+  return declared.find(isRefresh) ?? declared.find(({ sentinels }) => sentinels.includes(sentinel));
+}
+
 /** The sandbox renews what it does not have: the daemon does, if it is time to. */
-async function answerHere({ binding, scope, received, renew }: TokenExchange): Promise<void> {
-  if (binding.tokenEndpoint.signedOut) {
+async function answerHere(
+  { id, tokenEndpoint }: Declared,
+  { scope, received, renew }: TokenExchange,
+): Promise<void> {
+  if (tokenEndpoint.signedOut) {
     say(received.reply, 400, '', { error: 'invalid_grant' }); // Nobody signed in; it will ask to.
     return;
   }
-  await renew(binding.id);
-  const { access, refresh } = tokenSentinels(binding.tokenEndpoint, scope);
+  await renew(id);
+  const { access, refresh } = tokenSentinels(tokenEndpoint, scope);
   say(received.reply, 200, '', {
     access_token: access,
     refresh_token: refresh,
@@ -85,7 +104,8 @@ async function answerHere({ binding, scope, received, renew }: TokenExchange): P
 }
 
 async function signIn(
-  { binding, scope, relay, keep }: TokenExchange,
+  { id, tokenEndpoint }: Declared,
+  { scope, relay, keep }: TokenExchange,
   received: Received,
   request: TokenRequest,
 ): Promise<void> {
@@ -102,10 +122,10 @@ async function signIn(
     received.reply.end('');
     return;
   }
-  const sentinels = tokenSentinels(binding.tokenEndpoint, scope);
+  const sentinels = tokenSentinels(tokenEndpoint, scope);
   const { text, tokens } = withoutTokens(content.toString(), sentinels);
   // Not before they are kept: the sandbox has nothing else to sign in with again.
-  if (tokens !== null && status < 300) await keep({ id: binding.id, scope, request, tokens });
+  if (tokens !== null && status < 300) await keep({ id, scope, request, tokens });
   write(received.reply, status, reason, text);
 }
 

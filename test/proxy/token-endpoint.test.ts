@@ -23,6 +23,7 @@ import { outcomeAt, Wire } from '../helpers/wire.ts';
 
 const TOKENS = '{"access_token":"REAL","refresh_token":"REAL-r","token_type":"bearer"}';
 const KEY = 'cd'.repeat(32);
+const BESIDE = 'ef'.repeat(32);
 const templates = { access: 'proxy-managed-oat-{rand}', refresh: 'proxy-managed-ort-{rand}' };
 const sentinelsOf = (scope: number) => tokenSentinels({ templates, placeholderKey: KEY }, scope);
 const OWN = sentinelsOf(1);
@@ -34,7 +35,7 @@ type Told = { readonly url: string | undefined; readonly fields: object; readonl
 
 async function world(
   t: Test,
-  more: { signInInside?: boolean; scope?: number; http2?: boolean } = {},
+  more: { signInInside?: boolean; scope?: number; http2?: boolean; beside?: boolean } = {},
 ) {
   const told: Told[] = [];
   const answer = { content: TOKENS as string | Buffer, status: 200 };
@@ -74,7 +75,15 @@ async function world(
       kept.push(signedIn);
     },
   };
-  const bindings = [binding, { ...BINDING, id: 'another', hosts: ['example.com'] }];
+  const another = { client: { ...client, signInInside: false }, signedOut: false };
+  const beside = oauthBinding(
+    'another',
+    ['localhost'],
+    { ...another, placeholderKey: BESIDE },
+    { ...common, id: 'beside-id', value: 'another' },
+  );
+  const declared = more.beside ? [beside, binding] : [binding];
+  const bindings = [...declared, { ...BINDING, id: 'another', hosts: ['example.com'] }];
   const proxy = await interceptor(t, [port], { bindings, grants });
   return { port, proxy, told, answer, kept, renewed, state };
 }
@@ -156,6 +165,26 @@ t.test('a sentinel is renewed by the host, and goes nowhere', async (t) => {
     t.strictSame([renewed, told], [['crm-id', 'crm-id'], []]);
   }
 });
+
+t.test(
+  'two grants of one endpoint: a login is watched, and each sentinel has its own',
+  async (t) => {
+    const { proxy, port, told, kept, renewed } = await world(t, { beside: true });
+    const session = await http2Inside(t, proxy, port);
+    const got = await ask(session, HTTP2_POST, 'code=c');
+    t.strictSame(JSON.parse(got.content), { ...SENTINELS, token_type: 'bearer' });
+    t.match(kept, [{ id: 'crm-id' }]);
+    t.notOk('authorization' in (told[0]?.fields ?? {}), 'neither goes along');
+    const beside = tokenSentinels({ templates, placeholderKey: BESIDE }, 1);
+    for (const sentinel of [OWN.refresh, beside.refresh, 'proxy-managed']) {
+      const got = await ask(session, HTTP2_POST, `refresh_token=${sentinel}`);
+      const { access, refresh } = sentinel === OWN.refresh ? OWN : beside;
+      t.match(JSON.parse(got.content), { access_token: access, refresh_token: refresh });
+    }
+    t.strictSame(renewed, ['crm-id', 'beside-id', 'beside-id']);
+    t.match(await outcomeAt(proxy, 2), { injected: 'beside-id' });
+  },
+);
 
 t.test('a sentinel of another sandbox is refused, however it is spelled', async (t) => {
   const { proxy, port, told, renewed } = await world(t);
