@@ -57,7 +57,7 @@ export function isolatedCli(t: Test, more: Record<string, string> = {}): Cli {
       // Keys of tests stay out of the keychain of whoever runs them.
       const ours = ['--listen', '127.0.0.1:0', '--key-store', 'file'];
       const ran = await run('daemon', 'start', '-d', ...ours, ...args);
-      t.equal(ran.code, 0, `daemon start: ${ran.err}`);
+      if (ran.code !== 0) throw new Error(`daemon start: ${ran.err}`);
       const status = JSON.parse((await run('daemon', 'status', '--json')).out);
       return Number(status.listen.split(':').at(-1));
     },

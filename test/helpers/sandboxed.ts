@@ -87,8 +87,16 @@ async function startOrigin(t: Test, certificate: Issued): Promise<Origin> {
  * Starts origin, name server and daemon, and gives one sandbox leave to reach `*.origin.test` and
  * `github.com`.
  */
-export async function sandboxed(t: Test, ...startOptions: string[]): Promise<Sandboxed> {
-  const cli = isolatedCli(t);
+export function sandboxed(t: Test, ...startOptions: string[]): Promise<Sandboxed> {
+  return sandboxedWith(t, isolatedCli(t), startOptions);
+}
+
+/** With an instance of one's own; it is not started yet. */
+export async function sandboxedWith(
+  t: Test,
+  cli: Cli,
+  startOptions: readonly string[],
+): Promise<Sandboxed> {
   const authority = TestAuthority.create();
   const names = ['*.origin.test', 'github.com', 'api.github.com'].map((name) => `DNS:${name}`);
   const certificate = authority.issue({ names: names.join() });
