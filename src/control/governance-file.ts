@@ -123,7 +123,7 @@ async function wordOf(
   }
   const all = await policiesIn(document, folder);
   const ids = new Set(summariesFor(all.map(summaryPart), teams).map(({ id }) => id));
-  const rules = rulesOf(all.filter((one) => ids.has((one as { id: string }).id)));
+  const rules = await rulesOf(all.filter((one) => ids.has((one as { id: string }).id)));
   return { organization, supportMessage, delegates, ...rules, expiresMs, serial, digest };
 }
 

@@ -21,6 +21,7 @@ import { faultsOf, ORGANIZATION_NAME, PolicyPage, Settings } from './governance-
 import {
   failed,
   type GovernanceSource,
+  type ReadBefore,
   rulesOf,
   summariesFor,
   type Word,
@@ -50,6 +51,7 @@ const UNKNOWN: ReadonlySet<number> = new Set([404, 405, 501]);
 export function governanceServer(options: ServerOptions): GovernanceSource {
   const { base, organization } = addressOf(options.url);
   let known: Known = new Map();
+  const before: ReadBefore = new WeakMap();
   return {
     name: base,
     organization,
@@ -64,7 +66,7 @@ export function governanceServer(options: ServerOptions): GovernanceSource {
         signal: AbortSignal.any([signal, late]),
       });
       try {
-        const word = await wordOf(look, options.teams);
+        const word = await wordOf(look, options.teams, before);
         known = look.seen; // Of what is gone nothing is kept.
         return { organization, ...word };
       } catch (error) {
@@ -109,14 +111,18 @@ async function agentFor(base: string, trusted: ServerOptions['trusted']): Promis
 }
 
 /** Reads until nothing changes meanwhile: a mixture of two moments could allow what neither did. */
-async function wordOf(look: Look, teams: readonly string[]): Promise<Omit<Word, 'organization'>> {
+async function wordOf(
+  look: Look,
+  teams: readonly string[],
+  before: ReadBefore,
+): Promise<Omit<Word, 'organization'>> {
   for (let i = 0; i < GOVERNANCE_LOOKS_MAX; i++) {
     const list = await listOf(look);
     const ids = summariesFor(list, teams).map(({ id }) => id);
     const policies = await policiesOf(look, ids);
     const { support_message: supportMessage, delegates } = await settingsOf(look);
     if (policies.includes(null) || !isDeepStrictEqual(await listOf(look), list)) continue;
-    const rules = rulesOf(policies);
+    const rules = await rulesOf(policies, before);
     return { supportMessage, delegates, ...rules, expiresMs: null, serial: null, digest: null };
   }
   throw failed('its policies change faster than they can be read');

@@ -1,5 +1,6 @@
 // What an organisation says, wherever it is said: a server (governance-server.ts) or a signed file
 // (governance-file.ts) gives its policies, and this makes the rules of ours out of them.
+import { setImmediate } from 'node:timers/promises';
 import { SallyportError } from '../base/errors.ts';
 import { GOVERNANCE_POLICIES_MAX } from '../base/limits.ts';
 import type { RuleType } from '../policy/precedence.ts';
@@ -50,15 +51,30 @@ export function summariesFor(found: readonly unknown[], teams: readonly string[]
   });
 }
 
+/** Policies that were read before, by the object that holds each: most are as they were. */
+export type ReadBefore = WeakMap<object, GivenRules>;
+
 /**
- * The rules of policies, as they come into force together.
+ * The rules of policies, as they come into force together. There may be 25,000 of them: others get
+ * their turn after each policy.
  *
  * @throws SALLYPORT_GOVERNANCE_FAILED, SALLYPORT_POLICY_INVALID: a policy that cannot be enforced
  *   cannot be left out, for it may deny.
  */
-export function rulesOf(policies: readonly unknown[]): GivenRules {
+export async function rulesOf(
+  policies: readonly unknown[],
+  before: ReadBefore = new WeakMap(),
+): Promise<GivenRules> {
   const ids = new Set<string>();
-  const given = policies.map((one) => givenRules(allowlistIn(one)));
+  const given: GivenRules[] = [];
+  for (const one of policies) {
+    const known = before.get(one as object);
+    const read = known ?? givenRules(allowlistIn(one));
+    given.push(read);
+    if (known !== undefined) continue;
+    before.set(one as object, read); // What is no object was refused.
+    await setImmediate();
+  }
   const rules = given.flatMap((one) => one.rules);
   const pathRules = given.flatMap((one) => one.pathRules);
   for (const { id } of [...rules, ...pathRules]) {

@@ -37,7 +37,7 @@ export async function signDocument(path: string, privateKeyPem: string): Promise
   const bytes = await contentOf(file, GOVERNANCE_DOCUMENT_BYTES_MAX);
   const document = documentIn(bytes);
   const policies = await policiesIn(document, dirname(file));
-  rulesOf(policies);
+  await rulesOf(policies);
   await replace(`${file}.sig`, `${sign(null, bytes, key).toString('base64')}\n`);
   const { organization, serial } = document;
   return { file, organization, serial, policies: policies.length };

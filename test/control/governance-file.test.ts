@@ -81,6 +81,13 @@ t.test('a signed file', async (t) => {
   t.equal((await ask(file, { keys: both })).serial, 7, 'one of several keys');
 });
 
+t.test('the document of docs/governance.md is one', async (t) => {
+  const text = readFileSync(join(import.meta.dirname, '../../docs/governance.md'), 'utf8');
+  const file = join(temporaryFolder(t), 'organization.json');
+  put(file, /```json\n([^`]+)```/.exec(text)?.[1] ?? '');
+  t.match(await ask(file), { organization: 'my-org', rules: [{ id: 'rule_ai' }] });
+});
+
 t.test('what is not signed by the organisation says nothing', async (t) => {
   const file = put(join(temporaryFolder(t), 'organization.json'));
   t.match(await failure(t, ask(file, { keys: [stranger.publicKey] })), 'not signed by a key');
