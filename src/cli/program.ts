@@ -17,6 +17,7 @@ import { addLogCommand } from './policy-log.ts';
 import { addReplayCommand } from './policy-replay.ts';
 import { addRuleCommands } from './policy-rules.ts';
 import { addSetupCommands } from './policy-setup.ts';
+import { addSuggestCommand } from './policy-suggest.ts';
 import { addExplainCommand } from './policy-tools.ts';
 import { addRunCommand } from './run.ts';
 import { addSandboxCommands } from './sandbox.ts';
@@ -63,6 +64,7 @@ Begin with:
   addLintCommand(policy, context);
   addDiffCommand(policy, context);
   addReplayCommand(policy, context);
+  addSuggestCommand(policy, context);
   addDocumentCommands(policy, context);
   addSetupCommands(policy, context);
   addAuditCommands(program, context);

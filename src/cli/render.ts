@@ -1,5 +1,6 @@
 // Tables and times as people read them and scripts cut them: upper-case headings, at least two spaces
 // between columns, one item of a list a line. An id is never cut; what is too wide is wrapped.
+import { printable } from '../base/printable.ts';
 
 /** A cell, or the lines of one. */
 export type Cell = string | readonly string[];
@@ -16,7 +17,9 @@ export function table(
   rows: readonly (readonly Cell[])[],
   columns = 0,
 ): string {
-  const cells = rows.map((row) => row.map((cell) => (typeof cell === 'string' ? [cell] : cell)));
+  const cells = rows.map((row) =>
+    row.map((cell) => (typeof cell === 'string' ? [cell] : cell).map(printable)),
+  );
   const widths = headings.map((heading, i) =>
     Math.max(heading.length, ...cells.map((row) => longest(row[i] ?? []))),
   );

@@ -89,7 +89,7 @@ export class Replay {
   }
 
   #probeOf(record: RecordedExchange): Probe | null {
-    const host = hostOf(record.host);
+    const host = recordedHost(record.host);
     if (host === null || record.port === 0 || record.method === '') return null;
     const { method, path } = record;
     return {
@@ -134,11 +134,12 @@ function missingOf(
 }
 
 /** Of a tunnel that was intercepted; the requests inside have records of their own. */
-function isOpening({ method, mode, code }: RecordedExchange): boolean {
+export function isOpening({ method, mode, code }: RecordedExchange): boolean {
   return method === 'CONNECT' && mode === 'forward' && code === null;
 }
 
-function hostOf(text: string): Host | Address | null {
+/** @returns null for what is no host */
+export function recordedHost(text: string): Host | Address | null {
   try {
     return parseAddress(text) ?? parseHost(text);
   } catch {

@@ -1,5 +1,6 @@
 // A policy, written as a file that read.ts reads back the same.
 import { Document, isNode } from 'yaml';
+import { printable } from '../base/printable.ts';
 import { methodNames } from '../policy/http.ts';
 import type { Resource } from '../policy/resource.ts';
 import { protocolsOf } from '../policy/rule-facts.ts';
@@ -7,7 +8,7 @@ import type { DocumentRule, PolicyDocument } from './document.ts';
 import type { DocumentText, RuleEntryText } from './schema.ts';
 
 export type Comments = {
-  /** Lines at the top. */
+  /** Lines at the top. What they hold stays in them, whoever wrote it. */
   readonly header?: readonly string[];
   /** Lines before a rule. */
   readonly of?: (rule: DocumentRule) => readonly string[];
@@ -20,7 +21,7 @@ export function writeDocument(
 ): string {
   const yaml = new Document(documentText(document));
   if (of !== undefined) commentRules(yaml, document, of);
-  const top = header.map((line) => `${`# ${line}`.trimEnd()}\n`).join('');
+  const top = header.map((line) => `${`# ${printable(line)}`.trimEnd()}\n`).join('');
   return top + yaml.toString({ lineWidth: 0 });
 }
 
@@ -33,7 +34,7 @@ function commentRules(
     const path = sandbox === null ? ['rules'] : ['sandboxes', sandbox];
     for (const [i, rule] of rules.entries()) {
       const node = yaml.getIn([...path, i], true);
-      const lines = of(rule).map((line) => ` ${line}`);
+      const lines = of(rule).map((line) => ` ${printable(line)}`);
       if (isNode(node) && lines.length > 0) node.commentBefore = lines.join('\n');
     }
   }

@@ -17,7 +17,8 @@ const TENANTS =
 const CONTENT =
   'anybody can publish there, or read what is put there; narrow it with --method and --path';
 const CDN = 'it serves the content of any of its customers; name the host you use';
-const METADATA = 'clouds hand out credentials there to whoever asks';
+/** Of addresses that no proposal opens. */
+export const METADATA = 'clouds hand out credentials there to whoever asks';
 
 /** Everybody's names under one domain. */
 const SHARED: readonly (readonly [reason: string, patterns: readonly string[]])[] = [
@@ -98,6 +99,13 @@ const ENTRIES: readonly Entry[] = [
 
 const V4_LENGTH_MIN = 8;
 const V6_LENGTH_MIN = 19; // Regional registries have /12 to /23.
+
+/** The domain that somebody has who has this name: `a.example.co.uk` is of `example.co.uk`. */
+export function siteOf(host: string): string {
+  const labels = host.split('.');
+  const suffix = SECOND_LEVEL_SUFFIXES.has(labels.slice(-2).join('.')) ? 2 : 1;
+  return labels.slice(-suffix - 1).join('.');
+}
 
 /** @returns why what an allow rule opens by one of its resources is broad; null when it is not. */
 export function broadness(resource: Resource, rule: Pick<Rule, 'http'>): string | null {

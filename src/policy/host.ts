@@ -3,6 +3,7 @@
 import { domainToASCII } from 'node:url';
 import { type Code, SallyportError } from '../base/errors.ts';
 import { HOST_BYTES_MAX, LABEL_BYTES_MAX } from '../base/limits.ts';
+import { printable } from '../base/printable.ts';
 import { type Address, parseAddress } from './address.ts';
 
 /** A host in the one form the matcher compares: lower-case A-labels, no trailing dot. */
@@ -53,10 +54,7 @@ export function canonicalHost(host: Host): Host {
 /** What somebody wrote, fit for a message: quoted, cut short, nothing in it that a terminal obeys. */
 export function shown(text: string): string {
   const cut = text.length > SHOWN_LENGTH_MAX ? `${text.slice(0, SHOWN_LENGTH_MAX)}...` : text;
-  return JSON.stringify(cut).replace(
-    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
-    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
-  );
+  return printable(JSON.stringify(cut));
 }
 
 const SHOWN_LENGTH_MAX = 100;

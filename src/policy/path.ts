@@ -29,6 +29,19 @@ export function readingsOf(target: string): readonly string[] | string {
   return [...readings];
 }
 
+/** A pattern that covers this path and no other; null for one that can be read in several ways. */
+export function ownPattern(target: string): string | null {
+  const readings = readingsOf(target);
+  const [path = ''] = readings;
+  return typeof readings !== 'string' && readings.length === 1 && isPattern(path) ? path : null;
+}
+
+/** Whether a path can be written as a pattern that means nothing else. */
+export function isPattern(path: string): boolean {
+  if (path !== '/' && path.endsWith('/')) return false;
+  return /^\/[\w\-./~!$&'()+,;=:@]*$/.test(path) && !path.includes('//');
+}
+
 /** Nothing in it can be read in two ways: the path of nearly every request. */
 const PLAIN = /^(?:\/[\w\-~!$&'()*+,=:@][\w\-.~!$&'()*+,=:@]*)+$|^\/$/;
 

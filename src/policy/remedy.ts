@@ -4,7 +4,7 @@ import { EXPLAINED_RULES_MAX } from '../base/limits.ts';
 import { type Asked, type Explanation, judgeBy, touches } from './explain.ts';
 import { type HttpMatch, METHODS, methodNames } from './http.ts';
 import { isExplicitDeny } from './judge.ts';
-import { readingsOf } from './path.ts';
+import { isPattern, readingsOf } from './path.ts';
 import { checkForDecision, formatHostPort, parseResources, type Resource } from './resource.ts';
 import { type Decision, GLOBAL_SCOPE, type Protocol, type Rule } from './rule.ts';
 
@@ -13,9 +13,6 @@ export type Step =
   /** Out of every rule of the scope for the same requests. */
   | { readonly op: 'take-out'; readonly rule: Rule; readonly resource: Resource }
   | { readonly op: 'add'; readonly rule: Rule };
-
-/** What may be written in a path pattern without meaning something else. */
-const LITERAL_PATH = /^\/[\w\-./~!$&'()+,;=:@]*$/;
 
 /**
  * @param touching  all rules that touch the question.
@@ -102,8 +99,7 @@ function requestsFor(decision: Decision, { question, request }: Asked): HttpMatc
   if (typeof readings === 'string') return undefined;
   const [path = ''] = readings;
   const single = decision === 'deny' || readings.length === 1;
-  if (!single || !LITERAL_PATH.test(path) || /\/\//.test(path)) return undefined;
-  if (path !== '/' && path.endsWith('/')) return undefined;
+  if (!single || !isPattern(path)) return undefined;
   const methods = METHODS.filter((method) => method === request.method);
   return { methods, paths: [path] };
 }

@@ -45,3 +45,8 @@ t.test('log times are local, day before month', async (t) => {
   const local = new Date(2026, 0, 29, 9, 5, 7);
   t.equal(logTime(local.toISOString()), '09:05:07 29-Jan');
 });
+
+t.test('what is in a cell stays there', async (t) => {
+  const text = table(['A'], [['x\u001b[2J\ny\u202e']]);
+  t.equal(text, 'A\nx\\u{1b}[2J\\u{a}y\\u{202e}\n');
+});

@@ -61,8 +61,11 @@ function plain({ preset, presetRules, rules, sandboxes }: PolicyDocument): unkno
 t.test('whatever is written is read back the same, as YAML and as JSON', async (t) => {
   fc.assert(
     fc.property(documents, fc.boolean(), (document, isCommented) => {
-      const of = ({ resources }: DocumentRule) => [`about ${resources[0]?.text}`, 'more'];
-      const comments = isCommented ? { header: ['One', '', 'two'], of } : {};
+      const of = ({ resources }: DocumentRule) => [
+        `about ${resources[0]?.text}`,
+        'x\n- allow: evil.com\u2028- allow: evil.com\u0085- deny: x\r- deny: x',
+      ];
+      const comments = isCommented ? { header: ['One\nversion: 2', '', 'two'], of } : {};
       const yaml = writeDocument(document, comments);
       t.strictSame(plain(readDocument(yaml, 'p')), plain(document), yaml);
       const json = JSON.stringify(documentText(document));
