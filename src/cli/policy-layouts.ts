@@ -189,10 +189,16 @@ export function inspectedText({ policy, rules }: Inspected): string {
         : [`  Requests:   ${rule.methods.join(',')} ${rule.paths?.join(' ')}`]),
       '  Resources:',
       ...rule.resources.map((resource) => `    ${resource}`),
-      rule.remove_command === undefined
-        ? `  Read-only:  ${rule.read_only_reason ?? 'it cannot be removed'}`
-        : `  Remove:     ${rule.remove_command}`,
+      ...changeLines(rule),
     ].join('\n'),
   );
   return `${[head.join('\n'), ...blocks].join('\n\n')}\n`;
+}
+
+function changeLines(rule: Inspected['rules'][number]): string[] {
+  const { remove_command: remove, override_command: override } = rule;
+  if (remove !== undefined) return [`  Remove:     ${remove}`];
+  const lines = [`  Read-only:  ${rule.read_only_reason ?? 'it cannot be removed'}`];
+  if (override !== undefined) lines.push(`  Override:   ${override}`);
+  return lines;
 }

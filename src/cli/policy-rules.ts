@@ -8,10 +8,10 @@ import type { Decision } from '../policy/rule.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
 import { askConfirmation } from './prompt.ts';
 import { ensureInitialized } from './setup.ts';
-import { protocolList } from './values.ts';
+import { eachOf, protocolList } from './values.ts';
 
 type Scoped = { readonly global?: boolean; readonly sandbox?: string; readonly json?: boolean };
-type Requests = { readonly method?: string; readonly path?: string };
+type Requests = { readonly method?: string; readonly path?: string[] };
 type AddOptions = Scoped & Requests & { readonly protocol?: string[] };
 type RemoveOptions = Scoped &
   Requests & {
@@ -38,7 +38,11 @@ export function addRuleCommands(policy: Command, context: Context): void {
       .argument('<resources...>', 'comma list; an older form puts a sandbox name before it')
       .option('--protocol <protocols>', 'tcp, udp or both; allow: tcp, deny: both', protocolList)
       .option('--method <methods>', 'only requests with these methods (GET,POST), or ANY')
-      .option('--path <pattern>', 'with --method: /a, /a/* (one segment), /a/** (all below)')
+      .option(
+        '--path <pattern>',
+        'with --method: /a, /a/* (one segment), /a/** (all below); repeatable',
+        eachOf,
+      )
       .addHelpText('after', EXAMPLES[decision])
       .action((words: string[], options: AddOptions) => add(context, decision, words, options));
   }
@@ -51,7 +55,7 @@ export function addRuleCommands(policy: Command, context: Context): void {
       'these resources, from every rule of the scope that names them',
     )
     .option('--method <methods>', 'with --resource: HTTP rules for exactly these')
-    .option('--path <pattern>', 'with --method: HTTP rules for exactly this path')
+    .option('--path <pattern>', 'with --method: HTTP rules for exactly these (repeatable)', eachOf)
     .option('-f, --force', 'do not ask')
     .action((sandbox: string | undefined, options: RemoveOptions) =>
       remove(context, sandbox, options),
@@ -108,7 +112,7 @@ async function add(
 function requestsOf({ method, path }: Requests): { methods?: string[]; paths?: string[] } {
   if (method === undefined && path === undefined) return {};
   if (method === undefined) throw usage('--path needs --method; --method ANY is every method');
-  return { methods: method.split(','), ...(path !== undefined && { paths: [path] }) };
+  return { methods: method.split(','), ...(path !== undefined && { paths: path }) };
 }
 
 const SANDBOX_WORD = /^[a-z0-9-]+$/i; // What could be a sandbox's name, be it one or not.

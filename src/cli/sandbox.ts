@@ -1,16 +1,22 @@
-// `sandbox add|ls|rm|token`: who may use the proxy, and the address they use it by.
+// `sandbox add|ls|phase|rm|token`: who may use the proxy, and the address they use it by.
 import { resolve } from 'node:path';
-import { type Command, Option } from 'commander';
+import { Argument, type Command, Option } from 'commander';
 import { SallyportError } from '../base/errors.ts';
 import type { SandboxIssue, SandboxListing } from '../control/schemas.ts';
+import { mergeKits, readKit } from '../documents/kit.ts';
+import { KIT_PHASES, type Kit } from '../policy/kit.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
+import { readText } from './policy-source.ts';
 import { table } from './render.ts';
+import { eachOf } from './values.ts';
 
 type AddOptions = {
   listen?: string;
   unix?: string;
   sourceAddress?: string;
   deny?: string;
+  kit?: string[];
+  phase?: string;
   json?: boolean;
 };
 
@@ -18,27 +24,23 @@ export function addSandboxCommands(program: Command, context: Context): void {
   const sandbox = program
     .command('sandbox')
     .description('register the sandboxes that use the proxy');
-  sandbox
-    .command('add')
-    .argument('<name>', 'letters, digits and hyphens')
-    .description('register a sandbox and print its proxy URL with the token, once')
-    .option('--listen <host:port>', 'a listener of its own, on which no token is asked')
-    .option('--unix <path>', 'a unix socket of its own, likewise')
-    .option('--source-address <ip>', 'recognise it by where it connects from')
-    .addOption(
-      new Option(
-        '--deny <where>',
-        'tell refused CONNECTs by status, or inside TLS, which it must trust the CA for',
-      ).choices(['connect', 'inside']),
-    )
-    .option('--json', 'print JSON')
-    .action((name: string, options: AddOptions) => add(context, name, options));
+  addRegistration(sandbox, context);
   sandbox
     .command('ls')
     .alias('list')
     .description('list the sandboxes')
     .option('--json', 'print JSON')
     .action((options: { json?: boolean }) => list(context, options.json === true));
+  sandbox
+    .command('phase')
+    .argument('<name>')
+    .addArgument(new Argument('[phase]', 'to go into it').choices([...KIT_PHASES]))
+    .description('tell which rules of its kit hold, or have those of another phase hold')
+    .option('--json', 'print JSON')
+    .addHelpText('after', PHASES)
+    .action((name: string, to: string | undefined, { json }: { json?: boolean }) =>
+      phase(context, name, to, json === true),
+    );
   sandbox
     .command('rm')
     .argument('<name>')
@@ -62,7 +64,35 @@ export function addSandboxCommands(program: Command, context: Context): void {
     );
 }
 
+function addRegistration(sandbox: Command, context: Context): void {
+  sandbox
+    .command('add')
+    .argument('<name>', 'letters, digits and hyphens')
+    .description('register a sandbox and print its proxy URL with the token, once')
+    .option('--listen <host:port>', 'a listener of its own, on which no token is asked')
+    .option('--unix <path>', 'a unix socket of its own, likewise')
+    .option('--source-address <ip>', 'recognise it by where it connects from')
+    .addOption(
+      new Option(
+        '--deny <where>',
+        'tell refused CONNECTs by status, or inside TLS, which it must trust the CA for',
+      ).choices(['connect', 'inside']),
+    )
+    .option('--kit <file>', 'the kit whose network rules it comes with (repeatable)', eachOf)
+    .addOption(
+      new Option('--phase <phase>', 'of its kit; default: runtime').choices([...KIT_PHASES]),
+    )
+    .option('--json', 'print JSON')
+    .action((name: string, options: AddOptions) => add(context, name, options));
+}
+
+const PHASES = `
+install is for setting a sandbox up, runtime for its agent. What the sandbox has open ends with the
+change, so that nothing of one phase is left in the other.
+`;
+
 async function add(context: Context, name: string, options: AddOptions): Promise<void> {
+  const kit = await kitOf(context, options.kit ?? []);
   await withDaemon(context, async (client) => {
     const issued = await client.post<SandboxIssue>('/sandbox', {
       name,
@@ -70,9 +100,42 @@ async function add(context: Context, name: string, options: AddOptions): Promise
       ...(options.unix !== undefined && { unix: resolve(options.unix) }),
       ...(options.sourceAddress !== undefined && { source_address: options.sourceAddress }),
       ...(options.deny !== undefined && { deny: options.deny }),
+      ...(options.phase !== undefined && { phase: options.phase }),
+      ...(kit !== null && { kit }),
     });
     if (options.json) printJson(context, issued);
     else context.out(issuedText(context, issued));
+  });
+}
+
+/** @throws SALLYPORT_POLICY_INVALID, SALLYPORT_USAGE for a file that cannot be read */
+async function kitOf(context: Context, files: readonly string[]): Promise<Kit | null> {
+  const kits: Kit[] = [];
+  for (const file of files) {
+    const { kit, ignored } = readKit(await readText(context, file), file);
+    if (ignored.length > 0) {
+      context.err(`${file}: not put in force here: ${ignored.join(', ')}\n`);
+    }
+    kits.push(kit);
+  }
+  return kits.length === 0 ? null : mergeKits(kits);
+}
+
+async function phase(
+  context: Context,
+  name: string,
+  to: string | undefined,
+  json: boolean,
+): Promise<void> {
+  await withDaemon(context, async (client) => {
+    const path = `/sandbox/${encodeURIComponent(name)}`;
+    const sandbox =
+      to === undefined
+        ? await client.get<SandboxListing>(path)
+        : await client.post<SandboxListing>(`${path}/phase`, { phase: to });
+    if (json) return printJson(context, sandbox);
+    const told = to === undefined ? sandbox.phase : `Sandbox ${name} is in phase ${sandbox.phase}`;
+    context.out(`${told}\n`);
   });
 }
 
@@ -115,8 +178,10 @@ async function list(context: Context, json: boolean): Promise<void> {
       one.name,
       one.listen ?? '-',
       one.source_address ?? '-',
+      one.kit ?? '-',
+      one.kit === null ? '-' : one.phase,
       one.created_at,
     ]);
-    context.out(table(['NAME', 'LISTEN', 'SOURCE ADDRESS', 'CREATED'], rows));
+    context.out(table(['NAME', 'LISTEN', 'SOURCE ADDRESS', 'KIT', 'PHASE', 'CREATED'], rows));
   });
 }

@@ -82,12 +82,17 @@ export class ControlClient {
   }
 }
 
-export type Query = Readonly<Record<string, string | number | undefined>>;
+/** A list is sent as the same name several times. */
+export type Query = Readonly<Record<string, string | number | readonly string[] | undefined>>;
 
 function pathWith(path: string, query: Query): string {
-  const given = Object.entries(query).filter(([, value]) => value !== undefined);
-  if (given.length === 0) return path;
-  return `${path}?${new URLSearchParams(given.map(([name, value]): [string, string] => [name, String(value)]))}`;
+  const given = Object.entries(query).flatMap(([name, value]): [string, string][] => {
+    if (value === undefined) return [];
+    return typeof value === 'object'
+      ? value.map((one): [string, string] => [name, one])
+      : [[name, String(value)]];
+  });
+  return given.length === 0 ? path : `${path}?${new URLSearchParams(given)}`;
 }
 
 async function textOf(body: Readable): Promise<string> {

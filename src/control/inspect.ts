@@ -1,6 +1,7 @@
 // `policy inspect`: one rule, or one policy with its rules, and how to remove each.
 import { SallyportError } from '../base/errors.ts';
 import { INSPECTED_RULES_MAX } from '../base/limits.ts';
+import { quoted } from '../policy/remedy.ts';
 import { type Listed, listRules, type RuleListing } from './listing.ts';
 import type { ScopeNames } from './policy.ts';
 import type { Inspected } from './schemas.ts';
@@ -41,11 +42,15 @@ export function inspect(
   return answer(rules);
 }
 
+type Commands = 'remove_command' | 'override_command';
+
 /** The type-qualified selectors of a listing that the text stands for. */
 function selectorsOf(listing: RuleListing, kind: string | undefined, text: string): string[] {
   const { id, name, policy_id: policyId, policy_name: policyName } = listing;
   const selectors: string[] = [];
-  if (kind !== 'policy' && (id === text || name === text)) selectors.push(`rule:${id}`);
+  // The rules of a kit are called like it; its name alone means all of them.
+  const isNamed = name === text && name !== policyId;
+  if (kind !== 'policy' && (id === text || isNamed)) selectors.push(`rule:${id}`);
   if (kind !== 'rule' && (policyId === text || policyName === text)) {
     selectors.push(`policy:${policyId}`);
   }
@@ -62,9 +67,20 @@ function answer(rules: readonly RuleListing[]): Inspected {
   };
 }
 
-function removal({ id, editable, resource_type: type }: RuleListing): { remove_command?: string } {
+function removal(rule: RuleListing): Pick<Inspected['rules'][number], Commands> {
+  const { id, editable, resource_type: type, layer, decision, sandbox_id: sandbox } = rule;
   const domain = type.startsWith('filesystem') ? 'filesystem' : 'network';
-  return editable ? { remove_command: `sbx policy rm ${domain} --id ${id}` } : {};
+  if (editable) return { remove_command: `sbx policy rm ${domain} --id ${id}` };
+  if (layer !== 'kit' || sandbox === undefined) return {};
+  if (decision === 'deny') return {};
+  const { resources, methods, paths = [] } = rule;
+  const words = `sbx policy deny network --sandbox ${sandbox} ${quoted(resources.join(','))}`;
+  if (methods === undefined) return { override_command: words };
+  const requests = [
+    `--method ${methods.join(',')}`,
+    ...paths.map((path) => `--path ${quoted(path)}`),
+  ];
+  return { override_command: [words, ...requests].join(' ') };
 }
 
 function tooMany(name: string): SallyportError {

@@ -7,11 +7,13 @@ import { Authority } from './authority.ts';
 import type { Configuration } from './configuration.ts';
 import { Decisions } from './decided.ts';
 import { Disk } from './disk.ts';
+import { provisionKit, restoreKits } from './kits.ts';
 import { Mounts } from './mounts.ts';
 import { PolicyService } from './policy.ts';
 import { Sandboxes } from './sandboxes.ts';
 import { Secrets } from './secrets.ts';
 import type { State } from './state.ts';
+import type { StoredSandbox } from './store.ts';
 import { type Closing, describe, type Surroundings } from './surroundings.ts';
 import { TrustFiles } from './trust.ts';
 
@@ -33,9 +35,10 @@ export async function manage(
   state: State,
   publisher: Publisher,
   configuration: Configuration,
-  { paths, clock, logger }: Surroundings,
+  surroundings: Surroundings,
   closing: Closing,
 ): Promise<Managed> {
+  const { paths, clock, logger } = surroundings;
   const { store, keys } = state;
   const workers: Managed['workers'] = { pool: null };
   const configure = async (): Promise<void> => {
@@ -64,7 +67,9 @@ export async function manage(
   });
   trust.refresh();
   const reservedPaths = [paths.socket];
-  const sandboxes = new Sandboxes({ store, clock, configure, dropScope, reservedPaths });
+  const provision = (sandbox: StoredSandbox): Promise<void> => provisionKit(sandbox, policy);
+  const around = { configure, provision, dropScope, reservedPaths };
+  const sandboxes = new Sandboxes({ store, clock, ...around });
   const secrets = new Secrets({
     store: store.secrets,
     vault: new Vault(keys),
@@ -77,14 +82,24 @@ export async function manage(
   closing.push(() => secrets.close());
   const policy = await PolicyService.start(store, publisher, sandboxes, clock);
   closing.push(() => policy.settled());
-  const mounts = new Mounts({
+  await restoreKits(sandboxes.list(), policy);
+  const mounts = mountsOf(policy, sandboxes, state, surroundings);
+  return { policy, mounts, sandboxes, secrets, authority, trust, workers, configure };
+}
+
+function mountsOf(
+  policy: PolicyService,
+  scopes: Sandboxes,
+  state: State,
+  { paths, clock }: Surroundings,
+): Mounts {
+  return new Mounts({
     policy,
-    scopes: sandboxes,
+    scopes,
     disk: new Disk(styleOf(process.platform)),
     home: paths.home,
     reserved: [paths.state, paths.config, paths.runtime, paths.vaultKey],
     decisions: new Decisions(state),
     clock,
   });
-  return { policy, mounts, sandboxes, secrets, authority, trust, workers, configure };
 }

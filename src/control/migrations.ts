@@ -75,6 +75,10 @@ export const STORE_MIGRATIONS: readonly string[] = [
      UNION ALL
      SELECT 2, 'default-fs-write-allow-all', 'default-fs-write-allow-all', 0, 'local', 'allow', 'write', '["**"]', 'default', 0, NULL
      FROM settings WHERE key = 'preset'`,
+  // JSON: the kit that a sandbox came with; the phase it is in. Of a kit's rule: the phase that it waits for.
+  `ALTER TABLE sandboxes ADD COLUMN kit TEXT;
+   ALTER TABLE sandboxes ADD COLUMN phase TEXT NOT NULL DEFAULT 'runtime';
+   ALTER TABLE rules ADD COLUMN awaits TEXT`,
 ];
 
 /** log.db: what `policy log` shows; lost without harm. */

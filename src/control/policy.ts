@@ -16,7 +16,7 @@ import type { Draft } from './draft.ts';
 import type { StoredPathRule } from './path-rule-store.ts';
 import { addDefaults, type GivenPathRule, PathRules, takeOver } from './path-rules.ts';
 import { type Change, type Plan, planOf, type Wanted } from './plan.ts';
-import { checkRemovable, matching, type Removal, takeOut, whole } from './removal.ts';
+import { checkRemovable, type Removal, selected, takeOut, whole } from './removal.ts';
 import { checkConflicts, type NewRule, uninitialized } from './rule-input.ts';
 import type { Store, StoredRule } from './store.ts';
 
@@ -29,7 +29,7 @@ export type ScopeNames = {
 
 /** A rule of an organisation, or of a sandbox's kit, as it is taken over whole. */
 export type GivenRule = Pick<StoredRule, 'id' | 'name' | 'decision' | 'resources' | 'protocols'> &
-  Partial<Pick<StoredRule, 'http' | 'policy'>>;
+  Partial<Pick<StoredRule, 'http' | 'policy' | 'awaits'>>;
 
 /** Which rules to remove, within one scope. */
 export type Selector = {
@@ -176,7 +176,7 @@ export class PolicyService<Prepared = unknown> {
       removed =
         texts === null
           ? whole(byId ?? [])
-          : matching(byId ?? draft.select(inScope(scope, http)), texts);
+          : selected(byId ?? draft.select(inScope(scope, http)), texts, draft.semantics);
       checkRemovable(removed, draft.semantics);
       for (const removal of removed) takeOut(draft, removal);
     });

@@ -1,7 +1,7 @@
 // What a removal takes out of which rule. A resource goes from every rule of the scope that has it.
 import { SallyportError } from '../base/errors.ts';
 import type { Semantics } from '../policy/precedence.ts';
-import { GLOBAL_SCOPE } from '../policy/rule.ts';
+import { type Decision, GLOBAL_SCOPE } from '../policy/rule.ts';
 import type { Draft } from './draft.ts';
 import type { StoredRule } from './store.ts';
 
@@ -14,11 +14,22 @@ export function whole(rules: readonly StoredRule[]): Removal[] {
 }
 
 /**
- * What of `texts` some rules have.
+ * What of `texts` some rules have. A rule that stays whatever a user says is passed over, unless nobody
+ * else has the resource: then it is the answer.
  *
  * @throws SALLYPORT_NOT_FOUND, naming every resource that no rule has.
  */
-export function matching(rules: readonly StoredRule[], texts: readonly string[]): Removal[] {
+export function selected(
+  rules: readonly StoredRule[],
+  texts: readonly string[],
+  semantics: Semantics,
+): Removal[] {
+  const removable = rules.filter((rule) => fixedReason(rule, semantics) === null);
+  const had = new Set(removable.flatMap(({ resources }) => resources.map(({ text }) => text)));
+  return matching(texts.every((text) => had.has(text)) ? removable : rules, texts);
+}
+
+function matching(rules: readonly StoredRule[], texts: readonly string[]): Removal[] {
   const wanted = new Set(texts);
   const missing = new Set(texts);
   const found: Removal[] = [];
@@ -36,14 +47,24 @@ export function matching(rules: readonly StoredRule[], texts: readonly string[])
 
 /** @returns why a rule stays whatever a user says, or null */
 export function fixedReason(
-  { source, createdVia, scope }: Pick<StoredRule, 'source' | 'createdVia' | 'scope'>,
+  {
+    source,
+    createdVia,
+    scope,
+    decision,
+  }: Pick<StoredRule, 'source' | 'createdVia' | 'scope' | 'decision'>,
   { defaults }: Semantics,
 ): string | null {
   if (source === 'remote') return 'it is a rule of the organization';
-  if (source === 'kit') return 'it comes with the kit of its sandbox; deny what it allows instead';
+  if (source === 'kit') return OF_KIT[decision];
   const isPreset = createdVia === 'default' && scope === GLOBAL_SCOPE;
   return isPreset && defaults === 'fixed' ? FIXED_DEFAULT : null;
 }
+
+const OF_KIT: Readonly<Record<Decision, string>> = {
+  allow: 'it comes with the kit of its sandbox, and goes with it; deny what it allows instead',
+  deny: 'it comes with the kit of its sandbox, and goes with it',
+};
 
 const FIXED_DEFAULT =
   'it belongs to the default policy; deny what it allows, or set policy.defaults to removable';

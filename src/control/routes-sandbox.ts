@@ -1,8 +1,10 @@
 // /sandbox: who may use the proxy. A token leaves in the one answer that made it.
 import { z } from 'zod';
+import { kitOf } from '../documents/kit.ts';
 import { type Application, FAILURES } from './routes.ts';
 import { formatListen, type Issued, proxyUrl } from './sandboxes.ts';
 import {
+  PhaseBody,
   SandboxBody,
   type SandboxIssue,
   SandboxIssued,
@@ -28,8 +30,9 @@ export function addSandboxRoutes(app: Application, { sandboxes, shared }: Servic
     '/sandbox',
     { schema: { body: SandboxToAdd, response: { 201: SandboxIssued, ...FAILURES } } },
     async ({ body }, reply) => {
-      const { name, listen, unix, source_address: sourceAddress, deny } = body;
-      const issued = await sandboxes.add({ name, listen, unix, sourceAddress, deny });
+      const { source_address: sourceAddress, kit: text, ...others } = body;
+      const kit = text === undefined ? undefined : kitOf(text);
+      const issued = await sandboxes.add({ ...others, sourceAddress, kit });
       return reply.code(201).send(issue(issued));
     },
   );
@@ -51,6 +54,14 @@ export function addSandboxRoutes(app: Application, { sandboxes, shared }: Servic
   );
 
   app.post(
+    '/sandbox/:name/phase',
+    {
+      schema: { params: SandboxName, body: PhaseBody, response: { 200: SandboxBody, ...FAILURES } },
+    },
+    async ({ params, body }) => listing(await sandboxes.setPhase(params.name, body.phase)),
+  );
+
+  app.post(
     '/sandbox/:name/token',
     { schema: { params: SandboxName, response: { 200: SandboxIssued, ...FAILURES } } },
     async ({ params }) => issue(await sandboxes.rotate(params.name)),
@@ -58,7 +69,7 @@ export function addSandboxRoutes(app: Application, { sandboxes, shared }: Servic
 }
 
 function listing(sandbox: StoredSandbox): SandboxListing {
-  const { name, number, listen, sourceAddress, deny, createdAtMs } = sandbox;
+  const { name, number, listen, sourceAddress, deny, kit, phase, createdAtMs } = sandbox;
   return {
     name,
     id: name,
@@ -67,6 +78,8 @@ function listing(sandbox: StoredSandbox): SandboxListing {
     listen: listen === null ? null : formatListen(listen),
     source_address: sourceAddress,
     deny,
+    kit: kit?.name ?? null,
+    phase,
     created_at: new Date(createdAtMs).toISOString(),
   };
 }

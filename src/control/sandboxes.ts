@@ -11,6 +11,8 @@ import {
   SANDBOXES_MAX,
 } from '../base/limits.ts';
 import { parseAddress } from '../policy/address.ts';
+import type { Kit } from '../policy/kit.ts';
+import type { KitPhase } from '../policy/rule.ts';
 import type { Listen, SandboxRecord } from '../workers/messages.ts';
 import type { ScopeNames } from './policy.ts';
 import type { Store, StoredSandbox } from './store.ts';
@@ -27,6 +29,10 @@ export type NewSandbox = {
   readonly sourceAddress?: string | undefined;
   /** Where its refused CONNECTs are told: inside TLS, when it trusts the authority. */
   readonly deny?: 'inside' | 'connect' | undefined;
+  /** Whose rules it comes with. */
+  readonly kit?: Kit | undefined;
+  /** Absent: runtime, in which nothing is left over from an installation. */
+  readonly phase?: KitPhase | undefined;
 };
 
 export type Issued = { readonly sandbox: StoredSandbox; readonly token: string };
@@ -36,6 +42,8 @@ export type SandboxOptions = {
   readonly clock: Clock;
   /** Hands the sandboxes to all workers. @throws SALLYPORT_CONFLICT when a listener does not open */
   readonly configure: (records: readonly SandboxRecord[]) => Promise<void>;
+  /** Puts the rules of its kit in force, for its phase. @throws SALLYPORT_POLICY_INVALID */
+  readonly provision: (sandbox: StoredSandbox) => Promise<void>;
   /** Removes the rules and the secrets of a sandbox. */
   readonly dropScope: (number: number) => Promise<void>;
   /** Socket paths that are the daemon's own. */
@@ -78,20 +86,17 @@ export class Sandboxes implements ScopeNames {
 
   /** What workers are told. */
   records(): SandboxRecord[] {
-    return this.list().map(({ name, number: scope, tokenSha256, listen, sourceAddress, deny }) => ({
-      name,
-      scope,
-      tokenSha256,
-      listen,
-      sourceAddress,
-      deny,
-    }));
+    return this.list().map((sandbox) => {
+      const { name, number: scope, tokenSha256, listen, sourceAddress, deny, phase } = sandbox;
+      return { name, scope, tokenSha256, listen, sourceAddress, deny, phase };
+    });
   }
 
   /**
    * Registers a sandbox and gives it a token.
    *
-   * @throws SALLYPORT_REQUEST_INVALID for a bad name or place, SALLYPORT_CONFLICT for one in use.
+   * @throws SALLYPORT_REQUEST_INVALID for a bad name or place, SALLYPORT_CONFLICT for one in use,
+   *   SALLYPORT_POLICY_INVALID for a kit with faults.
    */
   add(wanted: NewSandbox): Promise<Issued> {
     return this.#inTurn(async () => {
@@ -104,13 +109,17 @@ export class Sandboxes implements ScopeNames {
         listen,
         sourceAddress,
         deny: wanted.deny ?? null,
+        kit: wanted.kit ?? null,
+        phase: wanted.phase ?? 'runtime',
         createdAtMs: clock.wallMs(),
       });
       this.#keep(sandbox);
       try {
+        if (sandbox.kit !== null) await this.#options.provision(sandbox);
         await this.#configure();
       } catch (error) {
         this.#forget(sandbox);
+        if (sandbox.kit !== null) await this.#options.dropScope(sandbox.number).catch(() => {});
         store.removeSandbox(name);
         await this.#configure().catch(() => {}); // Workers that did take it must not keep it.
         throw error;
@@ -146,6 +155,35 @@ export class Sandboxes implements ScopeNames {
       await this.#configure();
       return { sandbox, token };
     });
+  }
+
+  /**
+   * Moves a sandbox to another phase of its kit. What it has open ends: it may have been opened by a
+   * rule of the phase before.
+   *
+   * @throws SALLYPORT_NOT_FOUND; whatever fails leaves it in the phase that it was in.
+   */
+  setPhase(name: string, phase: KitPhase): Promise<StoredSandbox> {
+    return this.#inTurn(async () => {
+      const before = this.get(name);
+      if (before.phase === phase) return before;
+      const after = { ...before, phase };
+      try {
+        await this.#enter(after);
+      } catch (error) {
+        await this.#enter(before).catch(() => {});
+        throw error;
+      }
+      return after;
+    });
+  }
+
+  /** The phase is on the disk first: a start makes the rules agree with it. */
+  async #enter(sandbox: StoredSandbox): Promise<void> {
+    this.#options.store.setPhase(sandbox.name, sandbox.phase);
+    this.#keep(sandbox);
+    if (sandbox.kit !== null) await this.#options.provision(sandbox);
+    await this.#configure();
   }
 
   #configure(): Promise<void> {

@@ -7,6 +7,7 @@ import {
   RULE_RESOURCES_MAX,
   RULES_MAX,
 } from '../base/limits.ts';
+import { KitBody, KitPhaseName } from '../documents/kit-schema.ts';
 import { METHODS } from '../policy/http.ts';
 import { AUDIT_MODES } from './audit.ts';
 import { LOG_LEVELS } from './services.ts';
@@ -87,6 +88,7 @@ export const InspectAnswer = z.object({
   rules: z.array(
     RuleListingBody.extend({
       remove_command: z.string().optional().describe('Absent for what cannot be removed.'),
+      override_command: z.string().optional().describe('Of a kit: denies what it allows.'),
     }),
   ),
 });
@@ -171,7 +173,11 @@ export const SandboxToAdd = z.strictObject({
     .enum(['inside', 'connect'])
     .optional()
     .describe('Where refused CONNECTs are told; absent: as the daemon was started.'),
+  kit: KitBody.optional().describe('The rules that it comes with.'),
+  phase: KitPhaseName.optional().describe('Absent: runtime.'),
 });
+
+export const PhaseBody = z.strictObject({ phase: KitPhaseName });
 
 export const SandboxBody = z.object({
   name: z.string(),
@@ -181,6 +187,8 @@ export const SandboxBody = z.object({
   listen: z.string().nullable(),
   source_address: z.string().nullable(),
   deny: z.enum(['inside', 'connect']).nullable(),
+  kit: z.string().nullable().describe('Its name.'),
+  phase: KitPhaseName,
   created_at: z.string(),
 });
 

@@ -2,9 +2,10 @@
 // it returns, its change survives a power cut. It decides nothing: policy.ts and sandboxes.ts do.
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
 import { type HttpMatch, parseHttpMatch } from '../policy/http.ts';
+import type { Kit } from '../policy/kit.ts';
 import { type Governance, SEMANTICS, type Semantics } from '../policy/precedence.ts';
 import { parseResources } from '../policy/resource.ts';
-import type { CreatedVia, Decision, Protocol, Rule, Source } from '../policy/rule.ts';
+import type { CreatedVia, Decision, KitPhase, Protocol, Rule, Source } from '../policy/rule.ts';
 import type { Listen } from '../workers/messages.ts';
 import { corrupt, inTransaction, openDatabase } from './database.ts';
 import { STORE_MIGRATIONS } from './migrations.ts';
@@ -32,6 +33,9 @@ export type StoredSandbox = {
   readonly sourceAddress: string | null;
   /** Where its refused CONNECTs are told; null: as the daemon's option says. */
   readonly deny: 'inside' | 'connect' | null;
+  /** That its rules of source `kit` come from. */
+  readonly kit: Kit | null;
+  readonly phase: KitPhase;
   readonly createdAtMs: number;
 };
 
@@ -145,7 +149,7 @@ export class Store {
       const drop = this.#database.prepare('DELETE FROM rules WHERE id = ?');
       for (const id of remove) drop.run(id);
       const insert = this.#database.prepare(
-        'INSERT INTO rules VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+        'INSERT INTO rules VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
       );
       for (const rule of add) insert.run(...columnsOf(rule));
       if (pathRules !== undefined) this.pathRules.replace(pathRules);
@@ -158,11 +162,22 @@ export class Store {
 
   /** @returns the sandbox with its number. */
   addSandbox(sandbox: Omit<StoredSandbox, 'number'>): StoredSandbox {
-    const { name, tokenSha256, listen, sourceAddress, deny, createdAtMs } = sandbox;
+    const { name, tokenSha256, listen, sourceAddress, deny, kit, phase, createdAtMs } = sandbox;
+    const place = listen && JSON.stringify(listen);
     const { lastInsertRowid } = this.#database
-      .prepare(`INSERT INTO sandboxes (name, token_sha256, listen, source_address, deny, created_at_ms)
-                VALUES (?, ?, ?, ?, ?, ?)`)
-      .run(name, tokenSha256, listen && JSON.stringify(listen), sourceAddress, deny, createdAtMs);
+      .prepare(`INSERT INTO sandboxes
+                  (name, token_sha256, listen, source_address, deny, kit, phase, created_at_ms)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?)`)
+      .run(
+        name,
+        tokenSha256,
+        place,
+        sourceAddress,
+        deny,
+        kit && JSON.stringify(kit),
+        phase,
+        createdAtMs,
+      );
     return { ...sandbox, number: Number(lastInsertRowid) };
   }
 
@@ -174,6 +189,10 @@ export class Store {
     this.#database
       .prepare('UPDATE sandboxes SET token_sha256 = ? WHERE name = ?')
       .run(tokenSha256, name);
+  }
+
+  setPhase(name: string, phase: KitPhase): void {
+    this.#database.prepare('UPDATE sandboxes SET phase = ? WHERE name = ?').run(phase, name);
   }
 
   #get(key: string): string | null {
@@ -219,6 +238,7 @@ export class Store {
         createdAtMs: Number(row.created_at_ms),
         ...(typeof row.http === 'string' && { http: httpOf(row.http) }),
         ...(typeof row.policy === 'string' && { policy: JSON.parse(row.policy) }),
+        ...(typeof row.awaits === 'string' && { awaits: row.awaits as KitPhase }),
       };
     } catch (error) {
       throw corrupt(this.#path, `rule ${String(row.id)} cannot be read`, error);
@@ -241,6 +261,7 @@ function columnsOf(rule: StoredRule): (string | number | null)[] {
     rule.createdAtMs,
     jsonOf(rule.http),
     jsonOf(rule.policy),
+    rule.awaits ?? null,
   ];
 }
 
@@ -263,6 +284,8 @@ function sandboxOf(row: Row): StoredSandbox {
     listen: typeof listen === 'string' ? (JSON.parse(listen) as Listen) : null,
     sourceAddress: typeof sourceAddress === 'string' ? sourceAddress : null,
     deny: deny === 'inside' || deny === 'connect' ? deny : null,
+    kit: typeof row.kit === 'string' ? (JSON.parse(row.kit) as Kit) : null,
+    phase: row.phase === 'install' ? 'install' : 'runtime',
     createdAtMs: Number(row.created_at_ms),
   };
 }

@@ -1,6 +1,6 @@
 // Which rules count. While an organisation governs, its rules decide; local rules and those of kits
 // count only where it leaves a type of rule to them. Inside what counts, deny wins.
-import type { Decision, Source } from './rule.ts';
+import type { Rule } from './rule.ts';
 
 /** What an organisation may leave to local policy. HTTP rules are network rules. */
 export type RuleType = 'network' | 'filesystem';
@@ -36,13 +36,17 @@ const OVERRULED =
   'corporate policy takes precedence and does not delegate this rule type to local policy.';
 const UNAVAILABLE = 'the policy of the organization cannot be had, so nothing is granted.';
 
+/** What of a rule says whether it counts. */
+type Standing = Pick<Rule, 'source' | 'decision' | 'awaits'>;
+
 /** @returns why a rule does not count at present, or null when it does. */
 export function inactiveReason(
-  { source, decision }: { readonly source: Source; readonly decision: Decision },
+  { source, decision, awaits }: Standing,
   type: RuleType,
   governance: Governance | null,
   { localDenies }: Pick<Semantics, 'localDenies'>,
 ): string | null {
+  if (awaits !== undefined) return `its sandbox is not in phase ${awaits}.`;
   if (governance === null) return null;
   if (decision === 'allow' && !governance.available) return UNAVAILABLE;
   if (source === 'remote' || governance.delegates.includes(type)) return null;
@@ -50,11 +54,11 @@ export function inactiveReason(
 }
 
 /** The network rules that count, in their order. */
-export function inForce<R extends { readonly source: Source; readonly decision: Decision }>(
+export function inForce<R extends Standing>(
   rules: readonly R[],
   governance: Governance | null,
   semantics: Pick<Semantics, 'localDenies'>,
 ): readonly R[] {
-  if (governance === null) return rules;
+  if (governance === null && !rules.some(({ awaits }) => awaits !== undefined)) return rules;
   return rules.filter((rule) => inactiveReason(rule, 'network', governance, semantics) === null);
 }

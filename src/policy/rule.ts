@@ -10,6 +10,9 @@ export type Protocol = 'tcp' | 'udp';
 /** Who made a rule: the local user, a kit of the sandbox, or an organisation. */
 export type Source = 'local' | 'kit' | 'remote';
 
+/** What a sandbox is doing, as kits tell it: being set up, or running its agent. */
+export type KitPhase = 'install' | 'runtime';
+
 /** How a rule came to be, as listings show it. */
 export type CreatedVia = 'default' | 'added' | 'provisioned' | 'approval';
 
@@ -28,4 +31,6 @@ export type Rule = {
   readonly resources: readonly Resource[];
   /** An HTTP rule: of requests to its hosts it covers only these. Absent: all that goes there. */
   readonly http?: HttpMatch;
+  /** Of a kit: it waits for this phase, which its sandbox is not in. Absent: it need not wait. */
+  readonly awaits?: KitPhase;
 };

@@ -18,6 +18,10 @@ export type Origin = {
   /** Canonical address of the client; '' on a unix socket. */
   readonly remoteAddress: string;
   readonly loopback: boolean;
+  /** Whose the latest request is, once that is known. */
+  sandbox?: string;
+  /** Why the connection was ended, when it was not its client that did. */
+  cut?: string;
 };
 
 const UNKNOWN_TOKEN = Buffer.alloc(32); // Compared with when the name is unknown, for equal time.

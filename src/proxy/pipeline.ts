@@ -132,6 +132,7 @@ function identify({ client, head }: Received, entry: Entry, services: Services):
       ? registry.identify(origin, head.proxyAuthorization)
       : registry.named(inside.sandbox);
   entry.identified(sandbox.name);
+  origin.sandbox = sandbox.name;
   return sandbox;
 }
 
@@ -314,7 +315,7 @@ function fail(received: Received, entry: Entry, error: unknown, services: Servic
   const isTunnel = head.method === 'CONNECT' && reply.started; // Closed, then, by whoever failed.
   if ((client.gone && !isTunnel) || isClientClosed(error)) {
     entry.draft.code = 'SALLYPORT_CLIENT_CLOSED';
-    entry.draft.reason ??= 'the client closed the connection';
+    entry.draft.reason ??= client.origin.cut ?? 'the client closed the connection';
     client.destroy();
     return;
   }
@@ -342,6 +343,7 @@ function answer(
 }
 
 function finish({ reply, client }: Received, entry: Entry, passage: Passage): void {
+  entry.draft.reason ??= client.origin.cut ?? null;
   entry.draft.status = reply.status;
   entry.draft.bytes_down = reply.bytes + passage.down;
   entry.draft.bytes_up = client.contentBytes + passage.up;

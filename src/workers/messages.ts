@@ -3,6 +3,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Binding } from '../credentials/binding.ts';
 import type { KeyPair } from '../credentials/client-certificate.ts';
+import type { KitPhase } from '../policy/rule.ts';
 import type { Refused } from '../proxy/record.ts';
 import type { AuthorityMaterial } from '../tls/authority.ts';
 import type { Question } from './demands.ts';
@@ -26,6 +27,8 @@ export type SandboxRecord = {
   readonly sourceAddress: string | null;
   /** Where its refused CONNECTs are told; null: as the settings say. */
   readonly deny: 'inside' | 'connect' | null;
+  /** When it changes, what the sandbox has open ends. */
+  readonly phase: KitPhase;
 };
 
 export type ServeSettings = {

@@ -23,6 +23,7 @@ import { sweep } from '../proxy/sweep.ts';
 import type { Tick } from '../proxy/tunnel.ts';
 import { Upstreams } from '../proxy/upstreams.ts';
 import { ServerContexts } from '../tls/contexts.ts';
+import { cutConnections, cutSandboxes } from './cut.ts';
 import { Demands } from './demands.ts';
 import { Inflight } from './inflight.ts';
 import { KeyPairs } from './key-pairs.ts';
@@ -48,6 +49,7 @@ class Worker {
   readonly #current: Current;
   #contexts: ServerContexts;
   #settings: ServeSettings;
+  #sandboxes: readonly SandboxRecord[];
   readonly #pipeline: Serve;
   readonly #demands = new Demands(systemClock, (question) => this.#post(question));
   readonly #ended = Promise.withResolvers<void>();
@@ -68,6 +70,7 @@ class Worker {
     this.#recorder.available = task.auditAvailable;
     this.#upstreams = new Upstreams(trust, this.#tick);
     this.#settings = task.settings;
+    this.#sandboxes = task.sandboxes;
     this.#contexts = contextsOf(task.settings);
     this.#current = {
       registry: registryOf(task.sandboxes, task.settings),
@@ -122,6 +125,8 @@ class Worker {
     const { number, settings, sandboxes, bindings } = message;
     try {
       this.#current.registry = registryOf(sandboxes, settings);
+      cutConnections(this.#connections, cutSandboxes(this.#sandboxes, sandboxes));
+      this.#sandboxes = sandboxes;
       this.#current.settings = settingsOf(settings, this.#certificates);
       this.#current.credentials = new Credentials(bindings);
       this.#demands.forget(bindings.flatMap(({ id, value }) => (value === '' ? id : [])));
@@ -276,6 +281,8 @@ function finderOf(bypass: readonly string[]): ProxySettings['bypassOf'] {
 /** Asks the kernel for the peer only when a rule of identification needs it: a system call each. */
 class SocketOrigin implements Origin {
   readonly listener: string | null;
+  sandbox?: string;
+  cut?: string;
   readonly #socket: Socket;
   readonly #onLoopback: boolean;
 

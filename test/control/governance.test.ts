@@ -188,6 +188,15 @@ t.test('what belongs to others cannot be removed', async (t) => {
   ] as const) {
     t.match(await say(world, ['policy', 'rm', 'network', '--id', id]), { code: 1, err: reason });
   }
+  await say(world, ['policy', 'allow', 'network', 'pypi.org:443']);
+  const own = await say(world, ['policy', 'rm', 'network', '--resource', 'pypi.org:443']);
+  t.equal(
+    own.out,
+    'Rule removed from policy local: resources=pypi.org:443\n',
+    'not the preset\u2019s',
+  );
+  const preset = await say(world, ['policy', 'rm', 'network', '--resource', 'pypi.org:443']);
+  t.match(preset, { code: 1, err: /"default-package-managers" cannot be removed/ });
   await policy.reset();
   t.strictSame(
     policy.rules.map(({ id }) => id),

@@ -13,7 +13,8 @@ function setup(t: Parameters<typeof temporaryFolder>[0]) {
   const store = Store.open(join(folder, 'policy.db'));
   t.teardown(() => store.close());
   const configured: (readonly SandboxRecord[])[] = [];
-  const state = { refusing: false, sticking: false };
+  const provisioned: string[] = [];
+  const state = { refusing: false, sticking: false, unpublished: '' };
   const sandboxes = new Sandboxes({
     store,
     clock: systemClock,
@@ -21,12 +22,16 @@ function setup(t: Parameters<typeof temporaryFolder>[0]) {
       configured.push(records);
       if (state.refusing) throw new SallyportError('SALLYPORT_CONFLICT', 'EADDRINUSE');
     },
+    provision: async ({ phase }) => {
+      provisioned.push(phase);
+      if (state.unpublished === phase) throw new SallyportError('SALLYPORT_PUBLISH_TIMEOUT', 'no');
+    },
     dropScope: async () => {
       if (state.sticking) throw new SallyportError('SALLYPORT_PUBLISH_TIMEOUT', 'stuck');
     },
     reservedPaths: [join(folder, 'api.sock')],
   });
-  return { folder, store, configured, state, sandboxes };
+  return { folder, store, configured, provisioned, state, sandboxes };
 }
 
 t.test('a token is given once, and only its hash is kept', async (t) => {
@@ -109,4 +114,46 @@ t.test('removed means unknown, to workers first', async (t) => {
 t.test('reads HOST:PORT', async (t) => {
   t.strictSame(parseListen('localhost:0', 0), { host: '127.0.0.1', port: 0 });
   t.strictSame(parseListen('[::]:80', 1), { host: '::', port: 80 });
+});
+
+const KIT = {
+  name: 'k',
+  install: { allow: ['a.com'], deny: [] },
+  runtime: { allow: [], deny: [] },
+};
+
+t.test(
+  'a phase is on the disk, in the rules and with the workers, or in none of them',
+  async (t) => {
+    const { store, configured, provisioned, state, sandboxes } = setup(t);
+    await sandboxes.add({ name: 'box', kit: KIT, phase: 'install' });
+    const there = () => [
+      store.sandboxes()[0]?.phase,
+      provisioned.at(-1),
+      configured.at(-1)?.[0]?.phase,
+      sandboxes.get('box').phase,
+    ];
+    const all = (phase: string) => [phase, phase, phase, phase];
+    t.strictSame(there(), all('install'));
+    state.unpublished = 'runtime';
+    await t.rejects(sandboxes.setPhase('box', 'runtime'), { code: 'SALLYPORT_PUBLISH_TIMEOUT' });
+    t.strictSame(there(), all('install'), 'the rules could not be put in force');
+    state.unpublished = '';
+    state.refusing = true;
+    await t.rejects(sandboxes.setPhase('box', 'runtime'), { code: 'SALLYPORT_CONFLICT' });
+    t.strictSame(there(), all('install'), 'a worker did not take it');
+    state.refusing = false;
+    await sandboxes.setPhase('box', 'runtime');
+    t.strictSame(there(), all('runtime'));
+    const { length } = configured;
+    await sandboxes.setPhase('box', 'runtime');
+    t.equal(configured.length, length, 'nothing to do');
+  },
+);
+
+t.test('a kit that cannot be put in force leaves no sandbox', async (t) => {
+  const { store, state, sandboxes } = setup(t);
+  state.unpublished = 'runtime';
+  await t.rejects(sandboxes.add({ name: 'box', kit: KIT }), { code: 'SALLYPORT_PUBLISH_TIMEOUT' });
+  t.strictSame([store.sandboxes(), sandboxes.list()], [[], []]);
 });

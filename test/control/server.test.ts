@@ -104,6 +104,7 @@ t.test('the daemon tells about itself', async (t) => {
     '/policy/setup',
     '/sandbox',
     '/sandbox/{name}',
+    '/sandbox/{name}/phase',
     '/sandbox/{name}/token',
     '/secrets',
     '/secrets/custom',

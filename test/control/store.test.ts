@@ -41,7 +41,7 @@ t.test('rules come back as they went in, in order', async (t) => {
   const rules = [
     ruleOf(1),
     ruleOf(2, { decision: 'deny', protocols: ['tcp', 'udp'], scope: 7 }),
-    ruleOf(3, { http }),
+    ruleOf(3, { http, source: 'kit', awaits: 'install' }),
   ];
   store.change({ remove: [], add: rules, settings: settingsOf('balanced') });
   store.close();
@@ -87,6 +87,8 @@ t.test('the number of a sandbox is never given again', async (t) => {
     listen: null,
     sourceAddress: null,
     deny: null,
+    kit: null,
+    phase: 'runtime' as const,
     createdAtMs: 1,
   };
   const first = store.addSandbox({ name: 'a', ...facts });

@@ -71,6 +71,7 @@ t.test('a worker has no key before it dials there', async (t) => {
         listen: null,
         sourceAddress: null,
         deny: null,
+        phase: 'runtime',
       },
     ],
     bindings: [],

@@ -17,7 +17,15 @@ const settings: ServeSettings = {
 };
 
 function sandbox(name: string, listen: Listen | null): SandboxRecord {
-  return { name, scope: 1, tokenSha256: '', listen, sourceAddress: null, deny: null };
+  return {
+    name,
+    scope: 1,
+    tokenSha256: '',
+    listen,
+    sourceAddress: null,
+    deny: null,
+    phase: 'runtime',
+  };
 }
 
 const boxes = [

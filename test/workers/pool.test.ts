@@ -36,6 +36,7 @@ const BOX: SandboxRecord = {
   listen: null,
   sourceAddress: null,
   deny: null,
+  phase: 'runtime',
 };
 
 type World = {
