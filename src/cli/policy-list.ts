@@ -143,7 +143,7 @@ async function list(
       sandbox,
       include_inactive: String(options.includeInactive === true || governance.active),
     });
-    const all = presetsFirst(answer.rules.filter((rule) => selected(rule, options)));
+    const all = inOrder(answer.rules.filter((rule) => selected(rule, options)));
     const shown = options.includeInactive ? all : all.filter(({ status }) => status === 'active');
     if (options.json) return printJson(context, { rules: shown, bypass });
     context.out(headerOf(governance, all.length - shown.length));
@@ -159,10 +159,24 @@ function listingOf(rules: readonly ListedRule[], options: ListOptions, columns: 
   return table(headings, rows, name === 'wide' ? 0 : columns);
 }
 
-/** What somebody added stands at the bottom, where it is looked for. */
-function presetsFirst(rules: readonly ListedRule[]): ListedRule[] {
-  const isPreset = (rule: ListedRule): boolean => rule.provenance.created_via === 'default';
-  return [...rules.filter(isPreset), ...rules.filter((rule) => !isPreset(rule))];
+/**
+ * Presets, then what somebody added, which is looked for at the bottom; then an organisation's rules,
+ * policy by policy.
+ */
+function inOrder(rules: readonly ListedRule[]): ListedRule[] {
+  const groups = Map.groupBy(rules, ({ layer, provenance }) => {
+    if (layer === 'org') return 'org';
+    return provenance.created_via === 'default' ? 'preset' : 'added';
+  });
+  const [presets = [], added = [], org = []] = (['preset', 'added', 'org'] as const).map((group) =>
+    groups.get(group),
+  );
+  const policies = [...Map.groupBy(org, policyOf)].sort(([one], [other]) => (one < other ? -1 : 1));
+  return [...presets, ...added, ...policies.flatMap(([, own]) => own)];
+}
+
+function policyOf({ policy_name: name, policy_id: id }: ListedRule): string {
+  return name ?? id;
 }
 
 function selected(rule: ListedRule, options: ListOptions): boolean {

@@ -62,6 +62,8 @@ export function addRuleCommands(policy: Command, context: Context): void {
     );
 }
 
+const NO_UDP = 'WARNING: UDP is not carried, so the rule lets nothing through for it\n';
+
 const EXAMPLES: Readonly<Record<Decision, string>> = {
   allow: `
 Examples:
@@ -94,6 +96,7 @@ async function add(
       ...(options.protocol !== undefined && { protocols: options.protocol }),
       ...requestsOf(options),
     });
+    if (decision === 'allow' && options.protocol?.includes('udp')) context.err(NO_UDP);
     if (options.json) return printJson(context, added);
     for (const rule of added.rules) {
       const protocols = rule.actions.map((action) => action.split(':').at(-1)).join(',');
