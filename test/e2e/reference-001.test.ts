@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import t from 'tap';
 import { TestAuthority } from '../helpers/certificates.ts';
-import { type Cli, execute, type Ran } from '../helpers/cli.ts';
+import type { Cli, Ran } from '../helpers/cli.ts';
 import { listening } from '../helpers/intercept.ts';
 import { cutTable, type ReferenceWorld, referenceWorld, SBX } from '../helpers/reference.ts';
 
@@ -36,12 +36,7 @@ t.before(async () => {
 });
 
 /** What the agent types. */
-function agent(...words: string[]): Promise<Ran> {
-  const { password } = new URL(world.urlOf.get('sbxlab') ?? '');
-  const env = { ...cli.env, SALLYPORT_TOKEN: password };
-  const run = ['run', '--quiet', '--sandbox', 'sbxlab', '--', ...words];
-  return execute(process.execPath, [SBX, ...run], env);
-}
+const agent = (...words: string[]): Promise<Ran> => world.inside('sbxlab', ...words);
 
 /** Asks the index, which has a certificate of an authority that only the agent of the test knows. */
 const install = (): Promise<Ran> =>

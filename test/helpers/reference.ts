@@ -10,7 +10,8 @@ import type { Log } from '../../src/cli/policy-log.ts';
 import { ControlClient } from '../../src/control/client.ts';
 import { resolvePaths } from '../../src/control/paths.ts';
 import type { CheckResult, SandboxIssue } from '../../src/control/schemas.ts';
-import { type Cli, isolatedCli, type Ran } from './cli.ts';
+import type { MountResult } from '../../src/control/schemas-filesystem.ts';
+import { type Cli, execute, isolatedCli, type Ran } from './cli.ts';
 import { temporaryFolder } from './control.ts';
 import { loopbackDns } from './dns.ts';
 import { connectTo, httpOrigin, type Origin, say, type Wire, within } from './wire.ts';
@@ -19,10 +20,11 @@ export type ReferenceWorld = {
   readonly cli: Cli;
   /** Answers every request with 200 and what it was asked for, under every name. */
   readonly origin: Origin;
-  /** Of each sandbox, with its token. */
-  readonly urlOf: ReadonlyMap<string, string>;
-  /** The fields that name a sandbox to the proxy. */
-  fieldsOf(sandbox: string): string;
+  readonly proxyPort: () => number;
+  /** Registers one that nothing leads to this machine. */
+  add(sandbox: string): Promise<void>;
+  /** Runs a program as `sbx run` does, in the name of a sandbox. */
+  inside(sandbox: string, ...words: string[]): Promise<Ran>;
   /** GET http://HOST/ through the proxy; on the origin's port unless one is named. */
   visit(sandbox: string, host: string): Promise<{ status: number; head: string; content: string }>;
   /** CONNECT; the connection is the caller's when the status is 200. */
@@ -31,6 +33,8 @@ export type ReferenceWorld = {
   rule(decision: 'allow' | 'deny', resources: string, sandbox?: string): Promise<void>;
   /** What `policy check network` answers, without its process. */
   check(target: string, more?: object): Promise<CheckResult>;
+  /** What `policy check filesystem` answers of a mount for all sandboxes. */
+  mount(path: string, writable: boolean): Promise<MountResult>;
   /** Whether global rules, or those of this sandbox too, let each of these through. */
   allowed(targets: readonly string[], sandbox?: string): Promise<boolean[]>;
   /** Resolves when the log has every visit and every tunnel that was closed. */
@@ -61,9 +65,12 @@ export async function referenceWorld(
     await client.post('/policy/network/rules', { decision, resources, ...scope });
   };
   const urlOf = new Map<string, string>();
-  for (const name of sandboxes) {
+  const add = async (name: string): Promise<void> => {
     const { proxy_url } = await client.post<SandboxIssue>('/sandbox', { name });
     urlOf.set(name, proxy_url);
+  };
+  for (const name of sandboxes) {
+    await add(name);
     await rule('allow', '127.0.0.1', name);
   }
   const fieldsOf = (sandbox: string): string => {
@@ -82,8 +89,14 @@ export async function referenceWorld(
   return {
     cli,
     origin,
-    urlOf,
-    fieldsOf,
+    proxyPort: () => port,
+    add,
+    inside: (sandbox, ...words) => {
+      const { password } = new URL(urlOf.get(sandbox) ?? '');
+      const run = ['run', '--quiet', '--sandbox', sandbox, '--', ...words];
+      const env = { ...cli.env, SALLYPORT_TOKEN: password };
+      return execute(process.execPath, [SBX, ...run], env);
+    },
     visit: async (sandbox, host) => {
       asked++;
       const place = /:\d+$/.test(host) ? host : `${host}:${origin.port}`;
@@ -102,6 +115,7 @@ export async function referenceWorld(
     },
     rule,
     check,
+    mount: (path, writable) => client.post('/policy/filesystem/check', { path, writable }),
     allowed: (targets, sandbox) =>
       Promise.all(
         targets.map(async (target) => {
