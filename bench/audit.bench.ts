@@ -11,7 +11,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../src/base/clock.ts';
-import { Audit } from '../src/control/audit.ts';
+import { AUDIT_DEFAULTS, Audit } from '../src/control/audit.ts';
 import { Chain, GENESIS } from '../src/control/audit-chain.ts';
 import { AuditFile } from '../src/control/audit-files.ts';
 import { exchangeBody } from '../src/control/audit-record.ts';
@@ -90,10 +90,10 @@ async function roundOf(write: Writer, from: number): Promise<number> {
 const folder = mkdtempSync(join(tmpdir(), 'sallyport-bench-'));
 const places = ['plain', 'chained', 'audit'].map((name) => mkdtempSync(join(folder, name)));
 const [plain = '', chained = '', whole = ''] = places;
-const chain = new Chain({ seq: 1, hash: GENESIS });
+const chain = new Chain({ seq: 1, hash: GENESIS, unsigned: 0 }, systemClock, null);
 const audit = await Audit.open({
   folder: whole,
-  mode: 'required',
+  ...AUDIT_DEFAULTS,
   clock: systemClock,
   filesMax: 2,
   onTrouble: () => {},

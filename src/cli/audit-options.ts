@@ -3,15 +3,18 @@ import { type Command, Option } from 'commander';
 import { AUDIT_MODES } from '../control/audit.ts';
 
 export function withAuditOptions(command: Command): Command {
-  return command.addOption(
-    new Option(
-      '--audit <mode>',
-      'while records cannot be written: refuse requests (required), or go on (best-effort)',
-    ).choices([...AUDIT_MODES]),
-  );
+  return command
+    .addOption(
+      new Option(
+        '--audit <mode>',
+        'while records cannot be written: refuse requests (required), or go on (best-effort)',
+      ).choices([...AUDIT_MODES]),
+    )
+    .option('--audit-key <file>', 'Ed25519 private key, PEM, that signs checkpoints of the audit');
 }
 
 /** As commander names them, and the settings that they are. */
 export const AUDIT_SETTINGS = {
   audit: 'audit.mode',
+  auditKey: 'audit.key',
 } as const;

@@ -18,7 +18,7 @@ const FILE_NAME = /^audit-(\d{15})\.jsonl$/;
 const LINE_FEED = 0x0a;
 const READ_BYTES = 65_536;
 
-export type AuditEnd = ChainEnd & {
+export type AuditEnd = Omit<ChainEnd, 'unsigned'> & {
   /** Bytes cut off behind it, which a death left there. */
   readonly cut: number;
 };

@@ -70,6 +70,11 @@ export function gapBody(timeMs: number, absence: Absence): string {
   );
 }
 
+/** @param key  whose signature stands at the end of the line */
+export function checkpointBody(timeMs: number, key: string): string {
+  return `"time":"${timeOf(timeMs)}","action_type":"checkpoint","key":"${key}"`;
+}
+
 let lastTime = { ms: Number.NaN, text: '' };
 
 /** Many exchanges begin in one millisecond. */

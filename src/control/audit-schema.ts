@@ -126,8 +126,30 @@ const Gap = z
   })
   .describe('Exchanges that have no record of their own.');
 
+const Checkpoint = z
+  .object({
+    ...place,
+    action_type: z.literal('checkpoint'),
+    key: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/)
+      .describe('SHA-256 of the public key, SPKI DER.'),
+    ...chained,
+    signature: z
+      .string()
+      .regex(/^[A-Za-z0-9+/]{86}==$/)
+      .describe('Ed25519, of the line up to the comma before this member.'),
+  })
+  .describe('The signature of an operator for all records before it.');
+
 export const ExchangeRecord = Exchange;
-export const AuditRecord = z.discriminatedUnion('action_type', [Exchange, Mount, Session, Gap]);
+export const AuditRecord = z.discriminatedUnion('action_type', [
+  Exchange,
+  Mount,
+  Session,
+  Gap,
+  Checkpoint,
+]);
 
 /** @returns the JSON Schema that is published. */
 export function auditJsonSchema(): Record<string, unknown> {

@@ -1,10 +1,11 @@
 // Whether the lines of the audit are those that were written: reads files, needs no daemon, and
-// believes nothing but the hashes. What it cannot see is that the newest lines were cut off.
+// believes nothing but the hashes, and the keys that it is given.
 import { createReadStream, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { SallyportError } from '../base/errors.ts';
-import { AUDIT_LINE_BYTES_MAX } from '../base/limits.ts';
+import { AUDIT_CHECKPOINT_RECORDS_MAX, AUDIT_LINE_BYTES_MAX } from '../base/limits.ts';
 import { GENESIS, hashOf, type Place, placeOf } from './audit-chain.ts';
+import { isSigned, type PublicKeys, publicKeysOf } from './audit-checkpoint.ts';
 import { auditFiles, firstSeqOf } from './audit-files.ts';
 
 /** Where the chain does not hold. */
@@ -17,6 +18,14 @@ export type BrokenRecord = {
   readonly problem: string;
 };
 
+/** What is known from elsewhere. */
+export type Evidence = {
+  /** PEM of Ed25519 keys: all but the newest records must be signed by one of them. */
+  readonly publicKeys?: readonly string[];
+  /** A record that must be among them. */
+  readonly head?: { readonly seq: number; readonly hash: string };
+};
+
 export type Verification = {
   readonly ok: boolean;
   readonly files: number;
@@ -27,6 +36,9 @@ export type Verification = {
   readonly head: string | null;
   /** Bytes of a record at the end that is being written, or was when its writer died. */
   readonly incomplete_bytes: number;
+  /** Number of the last checkpoint that a given key signed; null when there is none. */
+  readonly signed_to: number | null;
+  readonly checkpoints: number;
   /** The first one. */
   readonly broken: BrokenRecord | null;
 };
@@ -42,17 +54,21 @@ const LINE_FEED = 0x0a;
  * @param paths  files, or folders of them.
  * @throws SALLYPORT_USAGE for a path that cannot be read, or a folder without audit files
  */
-export async function verifyAudit(paths: readonly string[]): Promise<Verification> {
+export async function verifyAudit(
+  paths: readonly string[],
+  evidence: Evidence = {},
+): Promise<Verification> {
   const files = paths
     .flatMap(filesAt)
     .sort((one, other) => (basename(one) < basename(other) ? -1 : 1));
-  const verifier = new Verifier();
+  const verifier = new Verifier(evidence);
   let incomplete = 0;
   for (const [i, file] of files.entries()) {
     incomplete = await readLines(file, verifier);
     if (incomplete > 0 && i < files.length - 1) verifier.incomplete(file);
     if (verifier.broken !== null) break;
   }
+  verifier.end();
   return verifier.result(files.length, incomplete);
 }
 
@@ -85,6 +101,16 @@ class Verifier {
   #first: number | null = null;
   #last: Known | null = null;
   #at: Line = { file: '', line: 0 };
+  readonly #keys: PublicKeys | null;
+  readonly #head: Evidence['head'];
+  #isHeadSeen = false;
+  #checkpoints = 0;
+  #signedTo: number | null = null;
+
+  constructor({ publicKeys, head }: Evidence) {
+    this.#keys = publicKeys === undefined ? null : publicKeysOf(publicKeys);
+    this.#head = head;
+  }
 
   begin(file: string): void {
     this.#at = { file, line: 0 };
@@ -111,6 +137,19 @@ class Verifier {
     this.#break({ file, line: this.#at.line + 1 }, null, 'the line ends before its line feed');
   }
 
+  /** All lines have been seen: is what should be there? */
+  end(): void {
+    const seq = this.#last?.seq ?? 0;
+    const unsigned = seq - (this.#signedTo ?? 0);
+    if (this.#head !== undefined && !this.#isHeadSeen) {
+      this.#break(this.#at, null, `record ${this.#head.seq} with that hash is not there`);
+    } else if (this.#keys !== null && this.#signedTo === null) {
+      this.#break(this.#at, null, 'there is no checkpoint that a given key signed');
+    } else if (this.#keys !== null && unsigned > AUDIT_CHECKPOINT_RECORDS_MAX) {
+      this.#break(this.#at, seq, `the last ${unsigned} records have no checkpoint`);
+    }
+  }
+
   result(files: number, incomplete: number): Verification {
     return {
       ok: this.broken === null,
@@ -120,19 +159,22 @@ class Verifier {
       last_seq: this.#last?.seq ?? null,
       head: this.#last?.hash ?? null,
       incomplete_bytes: incomplete,
+      signed_to: this.#signedTo,
+      checkpoints: this.#checkpoints,
       broken: this.broken,
     };
   }
 
   #line(bytes: Buffer): void {
     this.#at = { ...this.#at, line: this.#at.line + 1 };
-    const place = placeOf(bytes.toString());
+    const text = bytes.toString();
+    const place = placeOf(text);
     const last = this.#last;
     if (place === null) this.#break(this.#at, null, 'this is no record');
     else if (last !== null && isChainedTo(place, last) === false) {
       this.#break(last, last.seq, 'it is not the one that the next record was chained to');
     } else {
-      const problem = this.#problemOf(place);
+      const problem = this.#problemOf(place) ?? this.#problemOfKey(place, text);
       if (problem !== null) this.#break(this.#at, place.seq, problem);
       else this.#accept(place.seq, hashOf(bytes));
     }
@@ -145,7 +187,19 @@ class Verifier {
     return seq === 1 && prev !== GENESIS ? 'the first of all is chained to another' : null;
   }
 
+  /** A checkpoint of a key that was not given proves nothing, and disproves nothing. */
+  #problemOfKey({ seq, key: id }: Place, text: string): string | null {
+    if (id === null) return null;
+    this.#checkpoints++;
+    const key = this.#keys?.get(id);
+    if (key === undefined) return null;
+    if (!isSigned(text, key)) return 'its signature is not of the key that it names';
+    this.#signedTo = seq;
+    return null;
+  }
+
   #accept(seq: number, hash: string): void {
+    if (seq === this.#head?.seq && hash === this.#head.hash) this.#isHeadSeen = true;
     this.#records++;
     this.#first ??= seq;
     this.#last = { ...this.#at, seq, hash };

@@ -6,6 +6,7 @@ import type { Clock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
 import {
   AUDIT_BUFFER_BYTES,
+  AUDIT_CHECKPOINT_MS,
   AUDIT_CLOSE_MS,
   AUDIT_FILE_BYTES_MAX,
   AUDIT_FILES_MAX,
@@ -16,6 +17,7 @@ import {
 } from '../base/limits.ts';
 import type { Outcome } from '../proxy/exchange.ts';
 import { Chain, type ChainEnd } from './audit-chain.ts';
+import { signerOf } from './audit-checkpoint.ts';
 import { AuditFile } from './audit-files.ts';
 import { type Absence, exchangeBody, gapBody, type Program, sessionBody } from './audit-record.ts';
 
@@ -26,9 +28,11 @@ export type AuditMode = (typeof AUDIT_MODES)[number];
 export type AuditSettings = {
   /** Whether exchanges may take place that cannot be recorded. */
   readonly mode: AuditMode;
+  /** PEM of the Ed25519 key that signs checkpoints; null: there are none. */
+  readonly key: string | null;
 };
 
-export const AUDIT_DEFAULTS: AuditSettings = { mode: 'required' };
+export const AUDIT_DEFAULTS: AuditSettings = { mode: 'required', key: null };
 
 export type AuditOptions = AuditSettings & {
   /** Of mode 0700; holds nothing else. */
@@ -69,6 +73,9 @@ export class Audit {
   readonly #chain: Chain;
   #batch: Batch = emptyBatch();
   #timer: NodeJS.Timeout | null = null;
+  /** Until the first flush, so that what the last process left is signed at once. */
+  #isCheckpointDue = true;
+  readonly #ticking: NodeJS.Timeout;
   /** Set while something is being written; what comes meanwhile follows in one piece. */
   #writing: Promise<void> | null = null;
   #trouble: Error | null = null;
@@ -88,6 +95,7 @@ export class Audit {
     this.#program = options.program ?? null;
     this.#file = file;
     this.#chain = chain;
+    this.#ticking = setInterval(() => this.#sign(), AUDIT_CHECKPOINT_MS).unref();
   }
 
   /**
@@ -97,7 +105,9 @@ export class Audit {
   static async open(options: AuditOptions): Promise<Audit> {
     const { fileBytesMax = AUDIT_FILE_BYTES_MAX, filesMax = AUDIT_FILES_MAX } = options;
     const { file, end } = await AuditFile.open(options.folder, { fileBytesMax, filesMax });
-    const audit = new Audit(options, file, new Chain(end));
+    const signer = options.key === null ? null : signerOf(options.key);
+    const chain = new Chain({ ...end, unsigned: 0 }, options.clock, signer);
+    const audit = new Audit(options, file, chain);
     audit.#note('start', end.cut);
     return audit;
   }
@@ -161,11 +171,17 @@ export class Audit {
   /** Writes what waits, and makes it outlive a power cut. */
   async close(): Promise<void> {
     if (this.#endMs === Number.POSITIVE_INFINITY) this.endIn(AUDIT_CLOSE_MS);
+    clearInterval(this.#ticking);
     this.#note('stop', 0);
-    this.#flush();
+    this.#sign();
     await this.#writing;
     if (this.#timer !== null) clearTimeout(this.#timer);
     await this.#file.close();
+  }
+
+  #sign(): void {
+    this.#isCheckpointDue = !this.#chain.isSigned || this.#batch.bodies.length > 0;
+    this.#flush();
   }
 
   #note(event: 'start' | 'stop', cutBytes: number): void {
@@ -187,9 +203,10 @@ export class Audit {
     if (this.#hasMore()) this.#writing ??= this.#writeAll();
   }
 
-  /** At the end, what is missing is told if anything else still is; it is not tried for itself. */
   #hasMore(): boolean {
-    return this.#batch.bodies.length > 0 || (this.#absences.size > 0 && !this.#isOver());
+    if (this.#batch.bodies.length > 0) return true;
+    if (this.#isOver()) return false; // What is missing is told with other records, or not at all.
+    return this.#absences.size > 0 || (this.#isCheckpointDue && !this.#chain.isSigned);
   }
 
   #isOver(): boolean {
@@ -227,7 +244,10 @@ export class Audit {
   #linesOf({ bodies }: Batch, missing: readonly Absence[]): string {
     const nowMs = this.#clock.wallMs();
     const gaps = missing.map((absence) => gapBody(nowMs, absence));
-    return [...bodies, ...gaps].map((body) => this.#chain.add(body)).join('');
+    const lines = [...bodies, ...gaps].map((body) => this.#chain.add(body)).join('');
+    if (!this.#isCheckpointDue) return lines;
+    this.#isCheckpointDue = false;
+    return lines + this.#chain.checkpoint();
   }
 
   /** A disk may also say nothing at all. */

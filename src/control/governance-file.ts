@@ -2,10 +2,11 @@
 // beside its signature (Ed25519, RFC 8032): `organization.json` and `organization.json.sig`, or
 // `governance.json` in a folder. It holds the policies, or names their files with the SHA-256 of
 // each, so that none can be left out or put back to an older one. Serials only grow.
-import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto';
+import { createHash, type KeyObject, verify } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
+import { ed25519PublicKey } from '../base/ed25519.ts';
 import { SallyportError } from '../base/errors.ts';
 import {
   GOVERNANCE_DOCUMENT_BYTES_MAX,
@@ -144,12 +145,8 @@ function checkSerial(serial: number, digest: string, last: SyncRecord | null): v
 
 /** @throws SALLYPORT_USAGE */
 function publicKey(pem: string): KeyObject {
-  try {
-    const key = createPublicKey(pem);
-    if (key.asymmetricKeyType === 'ed25519') return key;
-  } catch {
-    // Said below.
-  }
+  const key = ed25519PublicKey(pem);
+  if (key !== null) return key;
   throw new SallyportError('SALLYPORT_USAGE', '--governance-key holds no Ed25519 public key (PEM)');
 }
 

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { parseDuration } from '../base/duration.ts';
+import { ed25519PrivateKey } from '../base/ed25519.ts';
 import {
   DRAIN_TIMEOUT_MS_MAX,
   GOVERNANCE_INTERVAL_MS_MAX,
@@ -78,5 +79,12 @@ export function checkAuthority(path: string): void {
     new X509Certificate(readFileSync(path));
   } catch (cause) {
     throw new Error(`${path} holds no certificate (PEM)`, { cause });
+  }
+}
+
+export function checkSigningKey(path: string): void {
+  checkAbsolute(path);
+  if (ed25519PrivateKey(readFileSync(path, 'utf8')) === null) {
+    throw new Error(`${path} holds no Ed25519 private key (PEM)`);
   }
 }

@@ -18,6 +18,7 @@ import {
   checkGovernanceInterval,
   checkGovernanceSource,
   checkResource,
+  checkSigningKey,
   listOf,
   orEmpty,
 } from './setting-checks.ts';
@@ -43,6 +44,15 @@ function setting<T>(definition: Setting<T>): Setting<T> {
 const WORKERS = `write a whole number from 0 to ${WORKERS_MAX}`;
 
 export const SETTINGS = {
+  'audit.key': setting({
+    type: 'string',
+    schema: orEmpty(checkSigningKey),
+    fallback: '',
+    option: '--audit-key',
+    isPath: true,
+    description:
+      'Absolute path of an Ed25519 private key, PEM, that signs checkpoints of the audit; empty: none does.',
+  }),
   'audit.mode': setting({
     type: 'string',
     schema: z.enum(AUDIT_MODES),

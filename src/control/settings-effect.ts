@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import { parseDuration } from '../base/duration.ts';
 import { GOVERNANCE_GRACE_MS, GOVERNANCE_INTERVAL_MS, WORKERS_MAX } from '../base/limits.ts';
 import { parseResources } from '../policy/resource.ts';
+import type { AuditSettings } from './audit.ts';
 import { readClientCertificates } from './client-certificates.ts';
 import type { Configuration } from './configuration.ts';
 import type { InstanceOptions } from './instance.ts';
@@ -55,7 +56,7 @@ export function instanceOptions(values: SettingValues, nowMs: number): StartFact
       defaults: values['policy.defaults'],
     },
     keyStore: values['secrets.keyStore'],
-    audit: { mode: values['audit.mode'] },
+    audit: auditOf(values),
     defaultSandbox: values['daemon.defaultSandbox'] || undefined,
     addressGuard: values['network.addressGuard'],
     via: values['network.via'],
@@ -70,6 +71,11 @@ export function instanceOptions(values: SettingValues, nowMs: number): StartFact
     governance,
   };
   return { options, warnings };
+}
+
+function auditOf(values: SettingValues): AuditSettings {
+  const file = values['audit.key'];
+  return { mode: values['audit.mode'], key: file === '' ? null : textOf(file) };
 }
 
 /** How long a stop waits for what runs, in milliseconds. */

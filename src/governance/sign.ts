@@ -1,8 +1,9 @@
 // Signs what an organisation says without a server: control/governance-file.ts reads it. What daemons
 // would not take is not signed.
-import { createPrivateKey, type KeyObject, sign } from 'node:crypto';
+import { type KeyObject, sign } from 'node:crypto';
 import { readdir, rename, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { ed25519PrivateKey } from '../base/ed25519.ts';
 import { SallyportError } from '../base/errors.ts';
 import { GOVERNANCE_DOCUMENT_BYTES_MAX, GOVERNANCE_POLICY_BYTES_MAX } from '../base/limits.ts';
 import { contentOf } from '../control/governance-content.ts';
@@ -66,11 +67,7 @@ async function replace(file: string, text: string): Promise<void> {
 
 /** @throws SALLYPORT_USAGE */
 function privateKey(pem: string): KeyObject {
-  try {
-    const key = createPrivateKey(pem);
-    if (key.asymmetricKeyType === 'ed25519') return key;
-  } catch {
-    // Said below: the parser's message may quote the key.
-  }
+  const key = ed25519PrivateKey(pem);
+  if (key !== null) return key;
   throw new SallyportError('SALLYPORT_USAGE', 'the key is no Ed25519 private key (PEM)');
 }

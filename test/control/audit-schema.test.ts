@@ -1,11 +1,14 @@
 // src/control/audit-schema.ts against what src/control/audit-record.ts and real daemons write.
-import { randomUUID } from 'node:crypto';
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fastify from 'fastify';
 import t from 'tap';
 import type { z } from 'zod';
+import { systemClock } from '../../src/base/clock.ts';
+import { AUDIT_DEFAULTS } from '../../src/control/audit.ts';
 import { Chain, GENESIS } from '../../src/control/audit-chain.ts';
+import { signerOf } from '../../src/control/audit-checkpoint.ts';
 import { auditFiles } from '../../src/control/audit-files.ts';
 import { exchangeBody, gapBody, sessionBody } from '../../src/control/audit-record.ts';
 import {
@@ -13,11 +16,16 @@ import {
   auditJsonSchema,
   type ExchangeRecord,
 } from '../../src/control/audit-schema.ts';
+import { verifyAudit } from '../../src/control/audit-verify.ts';
 import type { Outcome } from '../../src/proxy/exchange.ts';
 import { outcomeOf, startWorld } from '../helpers/control.ts';
 import { wire } from '../helpers/wire.ts';
 
 const SCHEMA = join(import.meta.dirname, '../../docs/audit.schema.json');
+
+const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+const KEY = String(privateKey.export({ type: 'pkcs8', format: 'pem' }));
+const PUBLIC_KEY = String(publicKey.export({ type: 'spki', format: 'pem' }));
 
 const OUTCOMES: readonly Outcome[] = [
   outcomeOf(),
@@ -36,7 +44,8 @@ t.test('the published schema is the one of this program', async (t) => {
 });
 
 t.test('every line is a record, with no field that the schema does not know', async (t) => {
-  const chain = new Chain({ seq: 1, hash: GENESIS });
+  const signer = signerOf(KEY);
+  const chain = new Chain({ seq: 1, hash: GENESIS, unsigned: 0 }, systemClock, signer);
   const program = { client_name: 'a', app_version: '1', hostname: 'h"h', os: 'linux' };
   const times = { fromMs: 1, toMs: Date.now() };
   const bodies = [
@@ -50,8 +59,8 @@ t.test('every line is a record, with no field that the schema does not know', as
     gapBody(2, { what: 'lost', code: null, reason: 'ENOSPC: "full"', count: 7, ...times }),
     gapBody(3, { what: 'refused', code: 'SALLYPORT_OVERLOADED', reason: null, count: 1, ...times }),
   ];
-  for (const body of bodies) {
-    const record: unknown = JSON.parse(chain.add(body));
+  for (const line of [...bodies.map((body) => chain.add(body)), chain.checkpoint()]) {
+    const record: unknown = JSON.parse(line);
     t.strictSame(AuditRecord.parse(record), record);
   }
 });
@@ -83,7 +92,11 @@ async function faultsBySchema(schema: unknown, records: readonly unknown[]): Pro
 }
 
 t.test('what a running proxy writes is valid by the published schema', async (t) => {
-  const world = await startWorld(t, { defaultSandbox: 'box', preset: 'deny-all' });
+  const world = await startWorld(t, {
+    defaultSandbox: 'box',
+    preset: 'deny-all',
+    audit: { ...AUDIT_DEFAULTS, key: KEY },
+  });
   const port = Number(world.instance.status().listen.split(':')[1]);
   for (const request of [
     'GET http://denied.test/a/b?token=hidden HTTP/1.1\r\nHost: denied.test\r\n\r\n',
@@ -108,7 +121,8 @@ t.test('what a running proxy writes is valid by the published schema', async (t)
     .filter(Boolean)
     .map((line) => JSON.parse(line));
   const exchanges = records.filter((record) => AuditRecord.safeParse(record).success);
-  t.match(exchanges, [
+  const told = exchanges.filter((record) => Object(record).action_type !== 'checkpoint');
+  t.match(told, [
     { action_type: 'session', event: 'start', audit_mode: 'required', cut_bytes: 0 },
     { action_type: 'http_request', path: '/a/b', host: 'denied.test', verdict: 'deny' },
     { action_type: 'network_egress', path: null },
@@ -117,8 +131,10 @@ t.test('what a running proxy writes is valid by the published schema', async (t)
     { action_type: 'filesystem_mount', sandbox: '', rules: ['default-fs-read-allow-all'] },
     { action_type: 'session', event: 'stop' },
   ]);
+  const signed = await verifyAudit([world.paths.audit], { publicKeys: [PUBLIC_KEY] });
+  t.match(signed, { ok: true, signed_to: records.length });
   const schema: unknown = JSON.parse(readFileSync(SCHEMA, 'utf8'));
   t.strictSame(await faultsBySchema(schema, records), []);
-  const broken = { ...(exchanges[1] as object), verdict: 'perhaps' };
+  const broken = { ...(told[1] as object), verdict: 'perhaps' };
   t.equal((await faultsBySchema(schema, [broken])).length, 1, 'and it can tell');
 });
