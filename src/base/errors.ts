@@ -11,6 +11,10 @@ export const CODES = {
     status: 403,
     hint: 'See which rule decides with `sallyport policy check network HOST:PORT`, then allow the host or remove the deny rule.',
   },
+  SALLYPORT_APPROVAL_REQUIRED: {
+    status: 403,
+    hint: 'No rule covers the host, and a person may allow it: `sbx policy approval ls`, then `sbx policy approval respond ID --option allow`.',
+  },
   SALLYPORT_ADDRESS_FORBIDDEN: {
     status: 403,
     hint: 'The host leads to a special-use address (RFC 6890). Allow that address, a CIDR range around it, or localhost:PORT by a rule of its own.',

@@ -30,6 +30,17 @@ export const APPLIED_CHANGES_MAX = 1_000; // Told of one application; their numb
 export const DOCUMENT_BYTES_MAX = 16_777_216; // Half a million rules; a parsed file takes a hundred times its size.
 export const DOCUMENT_FAULTS_MAX = 50; // Told at once; a file of another kind has thousands.
 
+// Approvals.
+export const APPROVALS_KEPT_MAX = 1_000; // Destinations that wait for an answer; the oldest is forgotten for a new one.
+export const APPROVALS_PER_SANDBOX_MAX = 100; // So that one sandbox cannot bury the questions of others.
+export const APPROVALS_WAITING_MAX = 256; // Requests held at one time, of all sandboxes.
+export const APPROVALS_WAITING_PER_SANDBOX_MAX = 32;
+export const APPROVAL_WAIT_MS_MAX = 300_000; // Clients give up sooner; a proxy that drains should not wait longer.
+export const APPROVAL_ONCE_MS = 300_000; // How long leave for one request waits for that request.
+export const APPROVAL_LIFE_MS_MIN = 1_000; // Of a rule that ends by itself.
+export const APPROVAL_LIFE_MS_MAX = 2_592_000_000; // 30 days; whoever needs longer means always.
+export const EXPIRY_LOOK_MS = 30_000; // Between two looks at rules that end: the clock may be set meanwhile.
+
 // Filesystem rules.
 export const FILE_PATH_BYTES_MAX = 4_096; // PATH_MAX of Linux.
 export const FILE_SEGMENTS_MAX = 128; // Of a path, or a pattern; real ones are a tenth as deep.

@@ -9,6 +9,7 @@ import { KEY_PLACES } from '../credentials/key-store.ts';
 import { PRESET_NAMES } from '../policy/presets.ts';
 import { AUDIT_SETTINGS, withAuditOptions } from './audit-options.ts';
 import { GOVERNANCE_SETTINGS, withGovernanceOptions } from './governance-options.ts';
+import { APPROVAL_SETTINGS, withApprovalOptions } from './policy-approval.ts';
 import type { StartOption } from './start-options.ts';
 import { durationText, eachElementOf, eachOf, workerCount } from './values.ts';
 
@@ -31,6 +32,7 @@ const OPTIONS = {
   logLevel: 'daemon.logLevel',
   ...GOVERNANCE_SETTINGS,
   ...AUDIT_SETTINGS,
+  ...APPROVAL_SETTINGS,
   apiListen: 'daemon.apiListen',
   apiTokenFile: 'daemon.apiTokenFile',
 } as const satisfies Record<string, SettingKey>;
@@ -43,7 +45,7 @@ export type StartOptions = {
 } & { readonly [name in OptionName]?: unknown };
 
 export function withStartOptions(command: Command): Command {
-  return withAuditOptions(withGovernanceOptions(command))
+  return withApprovalOptions(withAuditOptions(withGovernanceOptions(command)))
     .option('-d, --detach', 'in the background; returns when the port accepts')
     .addOption(new Option('--log-to-file').hideHelp())
     .addOption(

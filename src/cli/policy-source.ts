@@ -49,12 +49,12 @@ export async function runningRules(
   return rulesOfListing(rules, scopes);
 }
 
-/** The local policy, as a file would say it. */
+/** The local policy, as a file would say it: without rules that end by themselves. */
 export async function runningDocument(client: ControlClient): Promise<PolicyDocument> {
   const { preset } = await client.get<SetupStatus>('/policy/setup');
   const scopes = new ScopeTable();
   const rules = (await runningRules(client, scopes, true)).filter(
-    ({ source }) => source === 'local',
+    ({ source, expiresAt }) => source === 'local' && expiresAt === undefined,
   );
   return documentOf(preset, rules, scopes);
 }

@@ -9,6 +9,7 @@ import { addDemoCommand } from './demo.ts';
 import { addEnvCommand } from './env.ts';
 import { addGovernanceCommands } from './governance.ts';
 import { addDocumentCommands } from './policy-apply.ts';
+import { addApprovalCommands } from './policy-approval.ts';
 import { addDiffCommand } from './policy-diff.ts';
 import { addFilesystemCommands } from './policy-filesystem.ts';
 import { addLintCommand } from './policy-lint.ts';
@@ -59,6 +60,7 @@ Begin with:
   addRuleCommands(policy, context);
   addListCommands(policy, context);
   addFilesystemCommands(policy, context);
+  addApprovalCommands(policy, context);
   addLogCommand(policy, context);
   addExplainCommand(policy, context);
   addLintCommand(policy, context);

@@ -1,7 +1,13 @@
 // Values of options as people type them. A bad one is named with the form that is right.
 import { InvalidArgumentError } from 'commander';
 import { parseDuration } from '../base/duration.ts';
-import { DRAIN_TIMEOUT_MS_MAX, SECRET_REFRESH_MS_MIN, WORKERS_MAX } from '../base/limits.ts';
+import {
+  APPROVAL_LIFE_MS_MAX,
+  APPROVAL_LIFE_MS_MIN,
+  DRAIN_TIMEOUT_MS_MAX,
+  SECRET_REFRESH_MS_MIN,
+  WORKERS_MAX,
+} from '../base/limits.ts';
 
 /** `500ms`, `30s`, `2m`, `1h`. @returns milliseconds, at most a day @throws InvalidArgumentError */
 export function duration(text: string): number {
@@ -11,7 +17,17 @@ export function duration(text: string): number {
   return ms;
 }
 
-/** Likewise, but kept as it is written. */
+/** `30m`, `1h`, `7d`, or `always`. @returns milliseconds; null for always @throws InvalidArgumentError */
+export function lifetime(text: string): number | null {
+  if (text === 'always') return null;
+  const days = /^(\d{1,3})d$/.exec(text)?.[1];
+  const ms = days === undefined ? parseDuration(text) : Number(days) * 86_400_000;
+  if (ms === null) throw new InvalidArgumentError('Write a time such as 30m, 1h or 7d, or always.');
+  if (ms >= APPROVAL_LIFE_MS_MIN && ms <= APPROVAL_LIFE_MS_MAX) return ms;
+  throw new InvalidArgumentError('Write a time from 1s to 30d, or always.');
+}
+
+/** As `duration`, but kept as it is written. */
 export function durationText(text: string): string {
   duration(text);
   return text;

@@ -96,6 +96,22 @@ const Mount = z
   })
   .describe('A runtime asked whether it may give a path of the host to a sandbox.');
 
+const ApprovalResponse = z
+  .object({
+    ...place,
+    time: place.time.describe('When it was said, UTC.'),
+    action_type: z.literal('approval'),
+    sandbox: z.string(),
+    host: z.string(),
+    port: z.int().min(1).max(65_535),
+    option: z.enum(['allow', 'once', 'dismiss']),
+    rule: z.string().nullable().describe('Id of the rule that was made.'),
+    expires_at: z.string().nullable().describe('When that rule ends; null: not by itself.'),
+    generation: count.describe('Of the policy, afterwards.'),
+    ...chained,
+  })
+  .describe('A person answered what no rule covers.');
+
 const Session = z
   .object({
     ...place,
@@ -146,6 +162,7 @@ export const ExchangeRecord = Exchange;
 export const AuditRecord = z.discriminatedUnion('action_type', [
   Exchange,
   Mount,
+  ApprovalResponse,
   Session,
   Gap,
   Checkpoint,

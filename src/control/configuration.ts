@@ -6,6 +6,7 @@ import { SallyportError } from '../base/errors.ts';
 import { type ClientCertificate, ClientCertificates } from '../credentials/client-certificate.ts';
 import { Trust } from '../proxy/secure.ts';
 import type { Listen, SandboxRecord, ServeSettings } from '../workers/messages.ts';
+import type { ApprovalMode } from './approvals.ts';
 import type { Authority } from './authority.ts';
 import { machineAddresses, ownAddresses } from './own-addresses.ts';
 import { parseListen } from './sandboxes.ts';
@@ -25,6 +26,10 @@ export type ProxyOptions = {
   readonly dnsServers: readonly string[];
   readonly logLevel: LogLevel;
   readonly deny: 'inside' | 'connect';
+  /** Whether people are asked about what no rule covers. */
+  readonly approvals: ApprovalMode;
+  /** How long a request is held for that. */
+  readonly approvalWaitMs: number;
   /** Resources that are never intercepted. */
   readonly bypass: readonly string[];
   /** PEM of authorities that destinations may have beside the system's. */
@@ -40,7 +45,14 @@ type Around = { readonly reusePort: boolean; readonly clock: Clock };
 /** What can change while the workers run. */
 export type LiveOptions = Pick<
   ProxyOptions,
-  'defaultSandbox' | 'addressGuard' | 'via' | 'forwardedFor' | 'deny' | 'bypass'
+  | 'defaultSandbox'
+  | 'addressGuard'
+  | 'via'
+  | 'forwardedFor'
+  | 'deny'
+  | 'bypass'
+  | 'approvals'
+  | 'approvalWaitMs'
 >;
 
 /** The workers' settings, put together anew at each change. */
@@ -122,7 +134,7 @@ export class Configuration {
     { material, ticketKeys }: Pick<Authority, 'material' | 'ticketKeys'>,
   ): ServeSettings {
     const { defaultSandbox, addressGuard, via, forwardedFor, dnsServers } = this.#options;
-    const { deny, bypass, upstreamAuthorities, clientCertificates } = this.#options;
+    const { deny, approvals, bypass, upstreamAuthorities, clientCertificates } = this.#options;
     const listens = [this.#listen, this.#api, ...sandboxes.map(({ listen }) => listen)];
     return {
       listen: this.#listen,
@@ -138,6 +150,7 @@ export class Configuration {
       dnsServers,
       logLevel: this.logLevels.proxy,
       deny,
+      approvals: approvals !== 'off',
       bypass,
       supportMessage: this.supportMessage,
       upstreamAuthorities,

@@ -34,13 +34,13 @@ export class Decisions {
     this.#parts = parts;
   }
 
-  /** @returns when it is in the audit */
+  /** @returns when it is in the audit @throws SALLYPORT_AUDIT_UNAVAILABLE: then it must not happen */
   async record(decided: Decided, { action_type, ...facts }: DecidedFacts): Promise<void> {
     const { log, followers, audit } = this.#parts;
-    log.note(decided);
-    followers.tell(decided);
     const time = new Date(decided.time_ms).toISOString();
     const { sandbox } = decided;
     await audit.append({ time, action_type, sandbox, ...facts });
+    log.note(decided);
+    followers.tell(decided);
   }
 }

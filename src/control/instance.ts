@@ -129,10 +129,11 @@ function servicesOf(parts: {
   readonly status: Services['status'];
 }): Services {
   const { managed, sync, state, configuration, settings, around } = parts;
-  const { policy, mounts, sandboxes, secrets, authority, trust, configure } = managed;
+  const { policy, mounts, approvals, sandboxes, secrets, authority, trust, configure } = managed;
   return {
     policy,
     mounts,
+    approvals,
     sandboxes,
     secrets,
     authority,
@@ -267,7 +268,7 @@ async function prepare(
 async function startPool(
   configuration: Configuration,
   publisher: Publisher,
-  { sandboxes, secrets, authority }: Managed,
+  { sandboxes, secrets, authority, approvals }: Managed,
   { audit, log, followers }: State,
   { clock, logger, reusePort }: Surroundings,
 ): Promise<WorkerPool> {
@@ -290,6 +291,7 @@ async function startPool(
       },
       onDemand: (id, renew) => secrets.demand(id, renew),
       onKeep: (signedIn) => secrets.keepSignedIn(signedIn),
+      onApprove: (request, signal) => approvals.ask(request, signal),
       keyPairOf: configuration.certificateOf,
       onRefused: (refused) => {
         for (const { count, code, fromMs, toMs } of refused) {

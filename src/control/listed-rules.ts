@@ -18,9 +18,14 @@ export type ListedFacts = Pick<
   | 'layer'
   | 'sandbox_id'
   | 'actions'
+  | 'expires_at'
 > & { readonly provenance: { readonly created_via: string } };
 
-export type ListedRule = Rule & { readonly createdVia: CreatedVia };
+export type ListedRule = Rule & {
+  readonly createdVia: CreatedVia;
+  /** Absent: it does not end by itself. */
+  readonly expiresAt?: string;
+};
 
 /** The network rules among them, in their order. @throws SALLYPORT_POLICY_INVALID for no listing of ours */
 export function rulesOfListing(
@@ -50,5 +55,6 @@ function ruleOf(listing: ListedFacts, scopes: ScopeTable): ListedRule {
     resources: parseResources(resources.join(',')),
     ...(methods && { http: parseHttpMatch(methods, paths) }),
     createdVia: listing.provenance.created_via as CreatedVia,
+    ...(listing.expires_at !== undefined && { expiresAt: listing.expires_at }),
   };
 }

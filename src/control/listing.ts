@@ -38,6 +38,8 @@ export type RuleListing = {
   /** Why it is not. */
   readonly read_only_reason?: string;
   readonly provenance: { readonly created_via: CreatedVia };
+  /** Of one that ends by itself. */
+  readonly expires_at?: string;
   readonly actions: readonly string[];
 };
 
@@ -99,6 +101,9 @@ export function listRule(
     ...statusFacts(inactiveReason(rule, 'network', governance, semantics)),
     ...editFacts(fixedReason(rule, semantics)),
     provenance: { created_via: rule.createdVia },
+    ...(rule.expiresAtMs !== undefined && {
+      expires_at: new Date(rule.expiresAtMs).toISOString(),
+    }),
     actions: actionsOf(rule),
   };
 }

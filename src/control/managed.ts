@@ -3,10 +3,12 @@ import { Vault } from '../credentials/vault.ts';
 import type { Publisher } from '../matcher/publish.ts';
 import { styleOf } from '../policy/file-path.ts';
 import type { WorkerPool } from '../workers/pool.ts';
+import { Approvals, approvalRecord } from './approvals.ts';
 import { Authority } from './authority.ts';
 import type { Configuration } from './configuration.ts';
 import { Decisions } from './decided.ts';
 import { Disk } from './disk.ts';
+import { Expiry } from './expiry.ts';
 import { provisionKit, restoreKits } from './kits.ts';
 import { Mounts } from './mounts.ts';
 import { PolicyService } from './policy.ts';
@@ -20,6 +22,7 @@ import { TrustFiles } from './trust.ts';
 export type Managed = {
   readonly policy: PolicyService;
   readonly mounts: Mounts;
+  readonly approvals: Approvals;
   readonly sandboxes: Sandboxes;
   readonly secrets: Secrets;
   readonly authority: Authority;
@@ -35,11 +38,11 @@ export async function manage(
   state: State,
   publisher: Publisher,
   configuration: Configuration,
-  surroundings: Surroundings,
+  around: Surroundings,
   closing: Closing,
 ): Promise<Managed> {
-  const { paths, clock, logger } = surroundings;
   const { store, keys } = state;
+  const { paths, clock, logger } = around;
   const workers: Managed['workers'] = { pool: null };
   const configure = async (): Promise<void> => {
     if (workers.pool === null) return;
@@ -49,6 +52,7 @@ export async function manage(
     await workers.pool.configure(settings, records, secrets.bindings());
   };
   const dropScope = async (number: number): Promise<void> => {
+    approvals.drop(number);
     await policy.dropScope(number);
     await secrets.dropScope(number);
   };
@@ -66,10 +70,9 @@ export async function manage(
       logger.error({ error: describe(error) }, 'the files for sandboxes cannot be written'),
   });
   trust.refresh();
-  const reservedPaths = [paths.socket];
   const provision = (sandbox: StoredSandbox): Promise<void> => provisionKit(sandbox, policy);
-  const around = { configure, provision, dropScope, reservedPaths };
-  const sandboxes = new Sandboxes({ store, clock, ...around });
+  const hooks = { configure, provision, dropScope };
+  const sandboxes = new Sandboxes({ store, clock, ...hooks, reservedPaths: [paths.socket] });
   const secrets = new Secrets({
     store: store.secrets,
     vault: new Vault(keys),
@@ -83,23 +86,55 @@ export async function manage(
   const policy = await PolicyService.start(store, publisher, sandboxes, clock);
   closing.push(() => policy.settled());
   await restoreKits(sandboxes.list(), policy);
-  const mounts = mountsOf(policy, sandboxes, state, surroundings);
-  return { policy, mounts, sandboxes, secrets, authority, trust, workers, configure };
+  const parts = { policy, sandboxes, state, configuration, around };
+  const mounts = mountsOf(parts);
+  const approvals = approvalsOf(parts, closing);
+  return { policy, mounts, approvals, sandboxes, secrets, authority, trust, workers, configure };
 }
 
-function mountsOf(
-  policy: PolicyService,
-  scopes: Sandboxes,
-  state: State,
-  { paths, clock }: Surroundings,
-): Mounts {
+type Parts = {
+  readonly policy: PolicyService;
+  readonly sandboxes: Sandboxes;
+  readonly state: State;
+  readonly configuration: Configuration;
+  readonly around: Surroundings;
+};
+
+function mountsOf({ policy, sandboxes, state, around: { paths, clock } }: Parts): Mounts {
   return new Mounts({
     policy,
-    scopes,
+    scopes: sandboxes,
     disk: new Disk(styleOf(process.platform)),
     home: paths.home,
     reserved: [paths.state, paths.config, paths.runtime, paths.vaultKey],
     decisions: new Decisions(state),
     clock,
+  });
+}
+
+function approvalsOf(
+  { policy, sandboxes, state, configuration, around: { clock, logger } }: Parts,
+  closing: Closing,
+): Approvals {
+  const expiry = new Expiry(
+    clock,
+    (ids) => policy.end(ids),
+    (error) => logger.error({ error: describe(error) }, 'rules that have ended are still in force'),
+  );
+  closing.push(() => expiry.close());
+  expiry.watch(policy.rules);
+  return new Approvals({
+    policy,
+    scopes: sandboxes,
+    clock,
+    mode: () => configuration.live.approvals,
+    waitMs: () => configuration.live.approvalWaitMs,
+    onNew: ({ id, sandbox, host, port }) =>
+      logger.info({ approval: id, sandbox, host, port }, 'an approval is asked for'),
+    onResponse: async (responded) => {
+      await state.audit.append(approvalRecord(responded, clock.wallMs(), policy.generation));
+      const { rule, expiresAtMs } = responded;
+      if (rule !== null && expiresAtMs !== null) expiry.watch([{ id: rule, expiresAtMs }]);
+    },
   });
 }

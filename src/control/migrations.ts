@@ -79,6 +79,7 @@ export const STORE_MIGRATIONS: readonly string[] = [
   `ALTER TABLE sandboxes ADD COLUMN kit TEXT;
    ALTER TABLE sandboxes ADD COLUMN phase TEXT NOT NULL DEFAULT 'runtime';
    ALTER TABLE rules ADD COLUMN awaits TEXT`,
+  'ALTER TABLE rules ADD COLUMN expires_at_ms INTEGER', // Wall clock; null: it does not end.
 ];
 
 /** log.db: what `policy log` shows; lost without harm. */

@@ -70,7 +70,11 @@ export function planOf(draft: Draft, wanted: Wanted, scopes: ScopeNames): Plan {
   const preset = presetOf(draft, wanted);
   const numbers = scopeNumbers(wanted, scopes, faults);
   const managed = new Set([GLOBAL_SCOPE, ...numbers.values()]);
-  const there = draft.select(({ source, scope }) => source === 'local' && managed.has(scope));
+  // A rule that ends is nobody's file's: it neither goes by one nor stands for a rule that stays.
+  const there = draft.select(
+    ({ source, scope, expiresAtMs }) =>
+      source === 'local' && managed.has(scope) && expiresAtMs === undefined,
+  );
   const planning = {
     ...{ draft, mode: wanted.mode, faults },
     there: new Map(there.map((rule) => [rule.id, rule])),

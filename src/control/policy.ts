@@ -71,6 +71,7 @@ export class PolicyService<Prepared = unknown> {
     scopes: ScopeNames,
     clock: Clock,
   ): Promise<PolicyService<Prepared>> {
+    store.removeEnded(clock.wallMs()); // Before anything is in force.
     const service = new PolicyService(store, publisher, scopes, clock);
     await service.#changes.start();
     return service;
@@ -263,6 +264,13 @@ export class PolicyService<Prepared = unknown> {
     });
   }
 
+  /** Removes rules that have ended, as far as they are still there. */
+  async end(ids: readonly string[]): Promise<void> {
+    await this.#changes.enqueue((draft) => {
+      for (const id of ids) if (draft.get(id) !== undefined) draft.remove(id);
+    });
+  }
+
   /** Removes all rules of one sandbox. */
   async dropScope(number: number): Promise<void> {
     await this.#changes.enqueue((draft) => {
@@ -335,8 +343,9 @@ export class PolicyService<Prepared = unknown> {
     draft.preset = preset;
   }
 
-  #ruleOf({ decision, sandbox }: NewRule, facts: RuleFacts): StoredRule {
+  #ruleOf({ decision, sandbox, approved }: NewRule, facts: RuleFacts): StoredRule {
     const id = randomUUID();
+    const expiresAtMs = approved?.expiresAtMs ?? null;
     return {
       position: this.#position++,
       id,
@@ -344,8 +353,9 @@ export class PolicyService<Prepared = unknown> {
       source: 'local',
       decision,
       scope: this.#scopeOf(sandbox),
-      createdVia: 'added',
+      createdVia: approved === undefined ? 'added' : 'approval',
       createdAtMs: this.#clock.wallMs(),
+      ...(expiresAtMs !== null && { expiresAtMs }),
       ...facts,
     };
   }

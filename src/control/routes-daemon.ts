@@ -57,6 +57,7 @@ export function addDaemonRoutes(app: Application, services: Services): void {
 
   const Reset = z.object({ reset: z.literal(true) });
   app.post('/daemon/reset', { schema: { response: { 200: Reset, ...FAILURES } } }, async () => {
+    services.approvals.drop(null);
     await services.policy.reset();
     services.log.clear();
     return { reset: true as const };

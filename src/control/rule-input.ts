@@ -6,6 +6,8 @@ import type { StoredRule } from './store.ts';
 export type NewRule = RuleInput & {
   /** Absent: global. */
   readonly sandbox?: string | undefined;
+  /** A person said yes to a question. @see approvals.ts; wall clock, null: it does not end */
+  readonly approved?: { readonly expiresAtMs: number | null } | undefined;
 };
 
 /** One comma list, or several. */

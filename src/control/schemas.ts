@@ -76,6 +76,7 @@ export const RuleListingBody = z.object({
   editable: z.boolean(),
   read_only_reason: z.string().optional(),
   provenance: z.object({ created_via: z.string() }),
+  expires_at: z.string().optional().describe('Of one that ends by itself.'),
   actions: z.array(z.string()).readonly(),
 });
 

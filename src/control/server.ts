@@ -16,6 +16,7 @@ import {
   API_TOKEN_BYTES_MIN,
 } from '../base/limits.ts';
 import { faultsOfRequest } from './request-faults.ts';
+import { addApprovalRoutes } from './routes-approvals.ts';
 import { addAuthorityRoutes } from './routes-authority.ts';
 import { addDaemonRoutes } from './routes-daemon.ts';
 import { addEnvironmentRoutes } from './routes-environment.ts';
@@ -89,6 +90,7 @@ export async function buildServer(services: Services, access: Access): Promise<F
     addSecretRoutes(typed, services);
     addPolicyRoutes(typed, services);
     addFilesystemRoutes(typed, services);
+    addApprovalRoutes(typed, services);
     addLogRoutes(typed, services);
     addToolRoutes(typed, services);
     typed.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());

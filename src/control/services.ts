@@ -3,6 +3,7 @@ import type { KeyStatus } from '../credentials/key-store.ts';
 import type { Matcher } from '../policy/decision.ts';
 import type { AddressGuard } from '../policy/judge.ts';
 import type { Listen } from '../workers/messages.ts';
+import type { Approvals } from './approvals.ts';
 import type { AuditMode } from './audit.ts';
 import type { Authority } from './authority.ts';
 import type { InterceptionFacts } from './check.ts';
@@ -56,6 +57,7 @@ export type DaemonStatus = {
 export type Services = {
   readonly policy: PolicyService;
   readonly mounts: Mounts;
+  readonly approvals: Approvals;
   readonly sandboxes: Sandboxes;
   readonly secrets: Secrets;
   readonly authority: Authority;

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { parseDuration } from '../base/duration.ts';
 import { ed25519PrivateKey } from '../base/ed25519.ts';
 import {
+  APPROVAL_WAIT_MS_MAX,
   DRAIN_TIMEOUT_MS_MAX,
   GOVERNANCE_INTERVAL_MS_MAX,
   GOVERNANCE_INTERVAL_MS_MIN,
@@ -39,6 +40,12 @@ export function checkDuration(text: string): number {
   if (ms === null) throw new Error(`"${text}" is no duration such as 500ms, 30s or 2m`);
   if (ms > DRAIN_TIMEOUT_MS_MAX) throw new Error('a day (24h) is the most');
   return ms;
+}
+
+export function checkApprovalWait(text: string): void {
+  const ms = checkDuration(text);
+  if (ms >= 1_000 && ms <= APPROVAL_WAIT_MS_MAX) return;
+  throw new Error('write a time from 1s to 5m');
 }
 
 export function checkGovernanceInterval(text: string): void {

@@ -11,6 +11,7 @@ import { checkSandboxName, parseListen } from './sandboxes.ts';
 import { LOG_LEVELS } from './services.ts';
 import {
   checkAbsolute,
+  checkApprovalWait,
   checkAuthority,
   checkClientCertificate,
   checkDuration,
@@ -223,6 +224,21 @@ export const SETTINGS = {
     option: '--via',
     description: 'Add a Via field to requests.',
   }),
+  'policy.approvals': setting({
+    type: 'string',
+    schema: z.enum(['off', 'ask', 'wait']),
+    fallback: 'off',
+    option: '--approvals',
+    description:
+      'What no rule covers: off: refused. ask: refused, and a person is asked, as in the newest sbx. wait: held meanwhile.',
+  }),
+  'policy.approvalWait': setting({
+    type: 'string',
+    schema: checked(z.string(), checkApprovalWait),
+    fallback: '60s',
+    option: '--approval-wait',
+    description: 'How long a request is held until somebody answers, from 1s to 5m.',
+  }),
   'policy.conflicts': setting({
     type: 'string',
     schema: z.enum(['store', 'refuse']),
@@ -280,6 +296,8 @@ export const LIVE_KEYS = [
   'network.deny',
   'network.forwardedFor',
   'network.via',
+  'policy.approvals',
+  'policy.approvalWait',
   'policy.conflicts',
   'policy.defaults',
   'policy.localDenies',

@@ -64,6 +64,8 @@ export function instanceOptions(values: SettingValues, nowMs: number): StartFact
     dnsServers: values['network.dnsServers'],
     logLevel: values['daemon.logLevel'],
     deny: values['network.deny'],
+    approvals: values['policy.approvals'],
+    approvalWaitMs: parseDuration(values['policy.approvalWait']) ?? 0,
     bypass,
     upstreamAuthorities,
     clientCertificates: certificates,
@@ -96,6 +98,9 @@ export function effectsOf({ configuration, policy, sandboxes, setLogLevels }: Af
     'network.deny': (deny) => configuration.change({ deny }),
     'network.forwardedFor': (forwardedFor) => configuration.change({ forwardedFor }),
     'network.via': (via) => configuration.change({ via }),
+    'policy.approvals': (approvals) => configuration.change({ approvals }),
+    'policy.approvalWait': (wait) =>
+      configuration.change({ approvalWaitMs: parseDuration(wait) ?? 0 }),
     'policy.conflicts': (conflicts) => policy.setSemantics({ conflicts }),
     'policy.defaults': (defaults) => policy.setSemantics({ defaults }),
     'policy.localDenies': (localDenies) => policy.setSemantics({ localDenies }),

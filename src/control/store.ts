@@ -21,6 +21,8 @@ export type StoredRule = Rule & {
   readonly createdAtMs: number;
   /** Of an organisation's rule: the policy that it stands in. */
   readonly policy?: { readonly id: string; readonly name: string };
+  /** Wall clock; absent: it does not end by itself. */
+  readonly expiresAtMs?: number;
 };
 
 export type StoredSandbox = {
@@ -143,13 +145,18 @@ export class Store {
     this.#set('governance_sync', record && JSON.stringify(record));
   }
 
+  /** Removes rules that have ended. @param nowMs  wall clock */
+  removeEnded(nowMs: number): void {
+    this.#database.prepare('DELETE FROM rules WHERE expires_at_ms <= ?').run(nowMs);
+  }
+
   change(change: StoreChange): void {
     const { remove, add, settings, pathRules } = change;
     inTransaction(this.#database, () => {
       const drop = this.#database.prepare('DELETE FROM rules WHERE id = ?');
       for (const id of remove) drop.run(id);
       const insert = this.#database.prepare(
-        'INSERT INTO rules VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+        'INSERT INTO rules VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
       );
       for (const rule of add) insert.run(...columnsOf(rule));
       if (pathRules !== undefined) this.pathRules.replace(pathRules);
@@ -239,6 +246,7 @@ export class Store {
         ...(typeof row.http === 'string' && { http: httpOf(row.http) }),
         ...(typeof row.policy === 'string' && { policy: JSON.parse(row.policy) }),
         ...(typeof row.awaits === 'string' && { awaits: row.awaits as KitPhase }),
+        ...(row.expires_at_ms !== null && { expiresAtMs: Number(row.expires_at_ms) }),
       };
     } catch (error) {
       throw corrupt(this.#path, `rule ${String(row.id)} cannot be read`, error);
@@ -262,6 +270,7 @@ function columnsOf(rule: StoredRule): (string | number | null)[] {
     jsonOf(rule.http),
     jsonOf(rule.policy),
     rule.awaits ?? null,
+    rule.expiresAtMs ?? null,
   ];
 }
 

@@ -42,6 +42,7 @@ export class Connection implements Client, Held {
   sinceMs: number;
   /** Called once when the client goes away during an exchange. */
   onGone: (() => void) | null = null;
+  onEnded: (() => void) | null = null;
   /** Finish the present exchange, then close. */
   draining = false;
   readonly #serve: Serve;
@@ -152,6 +153,7 @@ export class Connection implements Client, Held {
         new SallyportError('SALLYPORT_REQUEST_MALFORMED', 'the content is incomplete'),
       );
     }
+    this.onEnded?.();
     if (this.phase === 'idle' || this.phase === 'head') this.socket.end();
   };
 

@@ -31,7 +31,15 @@ export type Inside = {
   readonly port: number;
   /** Judged anew for each request; the name is looked up again, since a sandbox may be removed. */
   readonly sandbox: string;
+  /** What a person said when the tunnel was asked for; null: nobody was asked. */
+  readonly approval: Approval | null;
 };
+
+/**
+ * What became of a question to a person. off: nobody is asked. rule: one allows it now. once: this
+ * connection alone is allowed, with all that passes in it.
+ */
+export type Approval = 'off' | 'refused' | 'rule' | 'once';
 
 /** The client's side of one exchange, whichever protocol it speaks. */
 export type Client = {
@@ -42,6 +50,8 @@ export type Client = {
   readonly http2: boolean;
   /** Called once when the client goes away during the exchange. */
   onGone: (() => void) | null;
+  /** Called once when the client ends its side of the connection; it may still read. */
+  onEnded: (() => void) | null;
   readonly gone: boolean;
   /** Whether the request's content has been read to its end. */
   readonly contentDone: boolean;
@@ -165,6 +175,8 @@ export type Slots = {
 
 /** What the proxy does by configuration. */
 export type ProxySettings = {
+  /** Whether what no rule covers is put before a person. */
+  readonly approvals: boolean;
   readonly addressGuard: 'strict' | 'docker';
   readonly via: boolean;
   readonly forwardedFor: boolean;

@@ -172,6 +172,7 @@ class StreamClient implements Client {
   readonly inside: Inside;
   readonly http2 = true;
   onGone: (() => void) | null = null;
+  onEnded: (() => void) | null = null; // A stream that is half closed is any request without content.
   contentBytes = 0;
   takenOver = false;
   #sinceMs = 0;

@@ -9,8 +9,17 @@ import type { ServiceBinding } from '../credentials/binding.ts';
 import type { Credentialed, CredentialRequest, Credentials } from '../credentials/inject.ts';
 import { leavesLogin, scopesOf, withLogin } from '../credentials/registries.ts';
 import type { Held } from './accept.ts';
-import { type Deciders, decide, type Permit } from './decide.ts';
-import type { Ingress, ProxySettings, Received, Sandbox, Serve, Target } from './exchange.ts';
+import { type Approve, decideOrAsk } from './approval.ts';
+import type { Deciders, Permit } from './decide.ts';
+import type {
+  Client,
+  Ingress,
+  ProxySettings,
+  Received,
+  Sandbox,
+  Serve,
+  Target,
+} from './exchange.ts';
 import { forwardRequestFields } from './fields.ts';
 import type { Registry } from './identify.ts';
 import { intercept } from './intercept.ts';
@@ -42,6 +51,8 @@ export type Services = Deciders & {
   readonly demand: (ids: readonly string[]) => Promise<void>;
   /** What the daemon does for token-endpoint.ts. */
   readonly grants: Pick<TokenExchange, 'renew' | 'keep'>;
+  /** Puts what no rule covers before a person. */
+  readonly approve: Approve;
   /** A defect of our own, for the daemon's log. */
   readonly report: (error: unknown) => void;
 };
@@ -81,7 +92,7 @@ async function serve(received: Received, services: Running, pipeline: Serve): Pr
   try {
     if (asked.error !== null) throw asked.error;
     const sandbox = identify(received, entry, services);
-    const judged = permitOf(sandbox, asked, entry, services);
+    const judged = permitOf(received.client, sandbox, target, entry, services);
     const permit = judged instanceof Promise ? await judged : judged;
     entry.draft.decide_ms = entry.elapsedMs();
     const isConnect = received.head.method === 'CONNECT';
@@ -138,21 +149,22 @@ function identify({ client, head }: Received, entry: Entry, services: Services):
 
 /** @returns null for a CONNECT that is refused, where the refusal is to be read inside the tunnel. */
 function permitOf(
+  client: Client,
   sandbox: Sandbox,
-  { target }: Asked,
+  target: Target,
   entry: Entry,
   services: Services,
 ): Permit | Promise<Permit | null> | null {
   const deny = sandbox.deny ?? services.current.settings.deny;
   if (target.method !== 'CONNECT' || deny === 'connect') {
-    return decide(sandbox, target, entry, services);
+    return decideOrAsk(client, sandbox, target, entry, services);
   }
   const refused = (error: unknown): null => {
     if (error instanceof SallyportError && isPolicyRefusal(error.code)) return null;
     throw error;
   };
   try {
-    const judged = decide(sandbox, target, entry, services);
+    const judged = decideOrAsk(client, sandbox, target, entry, services);
     return judged instanceof Promise ? judged.catch(refused) : judged;
   } catch (error) {
     return refused(error);
@@ -182,7 +194,8 @@ async function speak(exchange: Exchange, pipeline: Serve): Promise<void> {
   const { transport, early } = client.takeOver();
   const socket = socketOf(transport);
   socket.write(TUNNEL_READY, 'latin1');
-  const inside = { host: target.host, port: target.port, sandbox: sandbox.name };
+  const { host, port } = target;
+  const inside = { host, port, sandbox: sandbox.name, approval: entry.approval };
   const { current, hold, tick } = services;
   const interceptor = { contextFor: current.contextFor, hold, tick, serve: pipeline };
   await intercept(socket, early, client.origin, inside, interceptor);

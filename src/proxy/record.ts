@@ -11,13 +11,17 @@ import {
 } from '../base/limits.ts';
 import type { Verdict } from '../policy/decision.ts';
 import type { Host } from '../policy/host.ts';
-import type { Ingress, Outcome, Slots } from './exchange.ts';
+import type { Approval, Ingress, Outcome, Slots } from './exchange.ts';
 
 type Draft = { -readonly [Field in keyof Outcome]: Outcome[Field] };
 
 /** One exchange while it runs: what is known so far. */
 export class Entry {
   readonly draft: Draft;
+  /** Whether it was refused because no rule says anything about its target. */
+  uncovered = false;
+  /** What a person said about it; null: nobody was asked. */
+  approval: Approval | null = null;
   readonly #startMs: number;
   readonly #recorder: Recorder;
   #closed = false;
@@ -68,6 +72,7 @@ export class Entry {
   }
 
   judged(verdict: Verdict, reason: string | null): void {
+    this.uncovered = verdict.action === 'deny' && verdict.kind === 'implicit' && !verdict.http;
     this.draft.verdict = verdict.action;
     this.draft.deny_kind = verdict.action === 'deny' ? verdict.kind : null;
     this.draft.rule = verdict.rule;

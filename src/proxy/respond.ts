@@ -15,6 +15,7 @@ type Facts = Pick<
 /** RFC 9209 section 2.3: proxy error types, for clients that read Proxy-Status. */
 const PROXY_ERRORS: Partial<Record<Code, string>> = {
   SALLYPORT_DENIED: 'http_request_denied',
+  SALLYPORT_APPROVAL_REQUIRED: 'http_request_denied',
   SALLYPORT_ADDRESS_FORBIDDEN: 'destination_ip_prohibited',
   SALLYPORT_DNS_FAILED: 'dns_error',
   SALLYPORT_DNS_TIMEOUT: 'dns_timeout',
@@ -42,10 +43,15 @@ export function acceptOf({ fields }: Pick<RequestHead, 'fields'>): string | null
   }
   return null;
 }
+const POLICY_CODES: ReadonlySet<Code> = new Set([
+  'SALLYPORT_DENIED',
+  'SALLYPORT_ADDRESS_FORBIDDEN',
+  'SALLYPORT_APPROVAL_REQUIRED',
+]);
 
 /** Whether this failure is the policy speaking; upstream failures must never look like one. */
 export function isPolicyRefusal(code: Code): boolean {
-  return code === 'SALLYPORT_DENIED' || code === 'SALLYPORT_ADDRESS_FORBIDDEN';
+  return POLICY_CODES.has(code);
 }
 
 /**
@@ -96,11 +102,14 @@ function codeFields(error: SallyportError, facts: Facts): string {
   return `${lines.join('\r\n')}\r\n`;
 }
 
+const REVIEW = 'Review and respond with:\n  sbx policy approval ls';
+
 /** First words and detail line are what agents and their hooks look for; keep them. */
 function text(error: SallyportError, facts: Told): string {
   if (!isPolicyRefusal(error.code)) {
     return `Sallyport: ${error.message}\n  code: ${error.code}\n  hint: ${error.hint}\n`;
   }
+  if (error.code === 'SALLYPORT_APPROVAL_REQUIRED') return `${error.message}.\n\n${REVIEW}\n`;
   const place = `domain ${formatHostPort(facts.host, facts.port)}`;
   const lines = [`Blocked by network policy: ${place}`];
   if (facts.source === 'remote') {
@@ -125,7 +134,7 @@ function problem(error: SallyportError, facts: Told): string {
   const refusal = isPolicyRefusal(error.code);
   return JSON.stringify({
     type: `urn:sallyport:error:${error.code}`,
-    title: refusal ? 'Blocked by network policy' : STATUS_CODES[error.status],
+    title: refusal ? titleOf(error.code) : STATUS_CODES[error.status],
     status: error.status,
     detail: refusal && facts.source === 'remote' ? THEIRS : error.message,
     code: error.code,
@@ -139,6 +148,10 @@ function problem(error: SallyportError, facts: Told): string {
       ...(facts.support !== null && { support: facts.support }),
     }),
   });
+}
+
+function titleOf(code: Code): string {
+  return code === 'SALLYPORT_APPROVAL_REQUIRED' ? 'Approval required' : 'Blocked by network policy';
 }
 
 /** JSON counts when it is named, and HTML or plain text is not named before it. */

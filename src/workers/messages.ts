@@ -6,6 +6,7 @@ import type { KeyPair } from '../credentials/client-certificate.ts';
 import type { KitPhase } from '../policy/rule.ts';
 import type { Refused } from '../proxy/record.ts';
 import type { AuthorityMaterial } from '../tls/authority.ts';
+import type { ApprovalAnswer, ApprovalQuestion } from './approvals.ts';
 import type { Question } from './demands.ts';
 import type { OutcomeBatch } from './outcomes.ts';
 
@@ -52,6 +53,8 @@ export type ServeSettings = {
   readonly bypass: readonly string[];
   /** Ends the refusals of an organisation's policy; null: none governs, or has nothing to say. */
   readonly supportMessage: string | null;
+  /** Whether what no rule covers is put before a person. */
+  readonly approvals: boolean;
   /** PEM of authorities that destinations may have beside the system's. */
   readonly upstreamAuthorities: readonly string[];
   /** Resources that a client certificate is presented to. Its key is asked for with `certificate`. */
@@ -94,6 +97,7 @@ export type ToWorker =
   | { readonly type: 'certified'; readonly resource: string; readonly pair: KeyPair | null }
   /** Whether records can be written: while they cannot, no exchange begins. */
   | { readonly type: 'audit'; readonly available: boolean }
+  | ApprovalAnswer
   /** Stop accepting, finish what runs within the time, then end the task. */
   | { readonly type: 'drain'; readonly timeoutMs: number };
 
@@ -103,6 +107,7 @@ export type FromWorker =
   | { readonly type: 'configured'; readonly number: number; readonly error: string | null }
   /** Have a secret ready, or keep one; answered by `demanded` with the same number. */
   | Question
+  | ApprovalQuestion
   /** A destination is dialled that this client certificate is for; answered by `certified`. */
   | { readonly type: 'certificate'; readonly resource: string }
   | { readonly type: 'outcomes'; readonly batch: OutcomeBatch }

@@ -11,6 +11,7 @@ import type { KeyPair } from '../credentials/client-certificate.ts';
 import type { SignedIn } from '../credentials/token-exchange.ts';
 import type { Outcome } from '../proxy/exchange.ts';
 import type { Refused } from '../proxy/record.ts';
+import { Answers, type OnApprove } from './approvals.ts';
 import { createInflight, Inflight } from './inflight.ts';
 import { interruptedOutcome } from './interrupted.ts';
 import type { FromWorker, SandboxRecord, ServeSettings, ServeTask, ToWorker } from './messages.ts';
@@ -46,6 +47,8 @@ export type PoolOptions = {
   readonly onKeep: (signedIn: SignedIn) => Promise<void>;
   /** A client certificate with its key; null when there is none. */
   readonly keyPairOf: (resource: string) => KeyPair | null;
+  /** Nothing covers a target; see workers/approvals.ts. */
+  readonly onApprove: OnApprove;
   /** A worker has died; `interrupted` is what it was doing, one outcome each. */
   readonly onLost: (worker: number, interrupted: readonly Outcome[], error: Error) => Promise<void>;
   /** The lane of a dead worker can be taken as left. */
@@ -77,6 +80,7 @@ export class WorkerPool {
   readonly #seats: Seat[] = [];
   readonly #configurations = new Map<number, Waiting>();
   readonly #ended: Promise<void>[] = [];
+  readonly #answers: Answers;
   #settings: ServeSettings;
   #sandboxes: readonly SandboxRecord[];
   #bindings: readonly Binding[];
@@ -87,6 +91,7 @@ export class WorkerPool {
 
   private constructor(options: PoolOptions) {
     this.#options = options;
+    this.#answers = new Answers(options.onApprove);
     this.#settings = options.settings;
     this.#sandboxes = options.sandboxes;
     this.#bindings = options.bindings;
@@ -279,6 +284,8 @@ export class WorkerPool {
         worker: seat.worker,
         ...message.facts,
       });
+    } else if (message.type === 'approve' || message.type === 'withdraw') {
+      this.#answers.receive(seat.port, message);
     } else if (message.type === 'certificate') {
       this.#certify(seat, message.resource);
     } else if (message.type === 'demand') {
@@ -323,6 +330,7 @@ export class WorkerPool {
   async #lose(seat: Seat, port: MessagePort, error: Error): Promise<void> {
     await turnOfTheLoop(); // Messages that it posted before it died are still on their way.
     port.close();
+    this.#answers.forget(port);
     await seat.filed;
     this.#options.releaseLane(seat.worker);
     const inflight = new Inflight(seat.inflight);

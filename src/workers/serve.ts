@@ -23,6 +23,7 @@ import { sweep } from '../proxy/sweep.ts';
 import type { Tick } from '../proxy/tunnel.ts';
 import { Upstreams } from '../proxy/upstreams.ts';
 import { ServerContexts } from '../tls/contexts.ts';
+import { Questions } from './approvals.ts';
 import { cutConnections, cutSandboxes } from './cut.ts';
 import { Demands } from './demands.ts';
 import { Inflight } from './inflight.ts';
@@ -52,6 +53,7 @@ class Worker {
   #sandboxes: readonly SandboxRecord[];
   readonly #pipeline: Serve;
   readonly #demands = new Demands(systemClock, (question) => this.#post(question));
+  readonly #questions = new Questions((question) => this.#post(question));
   readonly #ended = Promise.withResolvers<void>();
   #draining = false;
 
@@ -92,6 +94,7 @@ class Worker {
         renew: (id) => this.#demands.renew(id),
         keep: (signedIn) => this.#demands.keep(signedIn),
       },
+      approve: this.#questions.ask,
       report: (error) => this.#log('error', 'a defect ended an exchange', { error: String(error) }),
     });
   }
@@ -121,6 +124,7 @@ class Worker {
       return;
     }
     if (message.type === 'demanded') return this.#demands.answer(message.number, message.error);
+    if (message.type === 'approval') return this.#questions.answer(message);
     if (message.type === 'certified') return this.#keyPairs.answer(message.resource, message.pair);
     const { number, settings, sandboxes, bindings } = message;
     try {
@@ -214,6 +218,7 @@ class Worker {
   #drain(timeoutMs: number): void {
     if (this.#draining) return;
     this.#draining = true;
+    this.#questions.drain();
     for (const { server } of this.#servers.values()) server.close();
     for (const connection of this.#connections) connection.drain();
     if (this.#connections.size === 0) this.#ended.resolve();
@@ -255,7 +260,7 @@ function isSameTls(one: ServeSettings, other: ServeSettings): boolean {
 
 function settingsOf(settings: ServeSettings, certificates: ClientCertificates): ProxySettings {
   const own = new Set(settings.ownAddresses);
-  const { addressGuard, via, forwardedFor, deny, supportMessage } = settings;
+  const { addressGuard, via, forwardedFor, deny, approvals, supportMessage } = settings;
   const isOwn = (address: Address, port: number): boolean => {
     if (own.has(`${address}:${port}`)) return true;
     // A listener on every address is on all of 127.0.0.0/8, which no interface lists.
@@ -267,7 +272,7 @@ function settingsOf(settings: ServeSettings, certificates: ClientCertificates): 
     const resource = certificates.towards(host, port);
     return resource === null ? null : certificateId(resource);
   };
-  const facts = { addressGuard, via, forwardedFor, deny, supportMessage };
+  const facts = { addressGuard, via, forwardedFor, deny, approvals, supportMessage };
   return { ...facts, isOwn, bypassOf, certificateFor };
 }
 

@@ -18,6 +18,8 @@ const OPTIONS: ProxyOptions = {
   dnsServers: [],
   logLevel: 'info',
   deny: 'connect',
+  approvals: 'off',
+  approvalWaitMs: 60_000,
   bypass: [],
   upstreamAuthorities: [certificate.authority],
   clientCertificates: [],

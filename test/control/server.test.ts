@@ -89,6 +89,8 @@ t.test('the daemon tells about itself', async (t) => {
     '/network/log',
     '/network/log/stream',
     '/policy/apply',
+    '/policy/approvals',
+    '/policy/approvals/{id}',
     '/policy/filesystem/check',
     '/policy/filesystem/explain',
     '/policy/filesystem/mount',

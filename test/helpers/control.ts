@@ -117,6 +117,8 @@ export async function startWorld(
       dnsServers: [],
       logLevel: 'error',
       deny: 'connect',
+      approvals: 'off',
+      approvalWaitMs: 60_000,
       bypass: [],
       upstreamAuthorities: [],
       clientCertificates: [],

@@ -6,6 +6,7 @@ import { connect as connectTls, createSecureContext, type TLSSocket } from 'node
 import type { Test } from 'tap';
 import type { Binding } from '../../src/credentials/binding.ts';
 import type { ClientCertificate } from '../../src/credentials/client-certificate.ts';
+import type { Approve } from '../../src/proxy/approval.ts';
 import type { ProxySettings } from '../../src/proxy/exchange.ts';
 import type { Services as ProxyServices } from '../../src/proxy/pipeline.ts';
 import { localhostCertificate } from './certificates.ts';
@@ -50,6 +51,7 @@ export async function listening<T extends Server>(t: Test, server: T): Promise<n
 
 type Options = {
   readonly settings?: Partial<ProxySettings>;
+  readonly approve?: Approve;
   readonly bindings?: readonly Binding[];
   readonly allowed?: string;
   /** In place of an allow for all ports that are given. */
@@ -67,6 +69,7 @@ export async function interceptor(
   ports: readonly number[],
   {
     settings,
+    approve,
     bindings = [BINDING],
     allowed,
     rules,
@@ -84,6 +87,7 @@ export async function interceptor(
     clientCertificates,
     ...(sandboxes && { sandboxes }),
     ...(settings && { settings }),
+    ...(approve && { approve }),
     ...(grants && { grants }),
   });
   t.teardown(() => proxy.close());

@@ -17,6 +17,7 @@ import { referenceMatcher } from '../../src/policy/reference.ts';
 import { parseResources } from '../../src/policy/resource.ts';
 import type { Decision, Rule } from '../../src/policy/rule.ts';
 import { Connection, type Held } from '../../src/proxy/accept.ts';
+import type { Approve } from '../../src/proxy/approval.ts';
 import type { Outcome, ProxySettings } from '../../src/proxy/exchange.ts';
 import { Registry } from '../../src/proxy/identify.ts';
 import { createPipeline, type Services as ProxyServices } from '../../src/proxy/pipeline.ts';
@@ -53,6 +54,7 @@ export type TestProxy = {
 type Options = {
   readonly rules?: readonly Pair[];
   readonly settings?: Partial<ProxySettings>;
+  readonly approve?: Approve;
   /** Addresses to answer for names, in place of a name server. */
   readonly names?: Readonly<Record<string, readonly string[]>>;
   /** Answers for names that the test decides when to give; comes before `names`. */
@@ -117,6 +119,7 @@ export async function startProxy(options: Options = {}): Promise<TestProxy> {
     isOwn: () => false,
     deny: 'connect',
     supportMessage: null,
+    approvals: false,
     bypassOf: () => null,
     certificateFor: (host, port) => {
       const resource = certificates.towards(host, port);
@@ -148,6 +151,7 @@ export async function startProxy(options: Options = {}): Promise<TestProxy> {
       contextFor: options.contextFor ?? noContext,
     },
     hold,
+    approve: options.approve ?? (async () => 'off'),
     demand: async () => {},
     grants: options.grants ?? { renew: async () => {}, keep: async () => {} },
     vetted: new WeakMap(),

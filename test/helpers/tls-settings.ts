@@ -8,6 +8,7 @@ export const TLS_SETTINGS: Pick<
   | 'deny'
   | 'bypass'
   | 'supportMessage'
+  | 'approvals'
   | 'upstreamAuthorities'
   | 'clientCertificates'
   | 'authority'
@@ -16,6 +17,7 @@ export const TLS_SETTINGS: Pick<
   deny: 'connect',
   bypass: [],
   supportMessage: null,
+  approvals: false,
   upstreamAuthorities: [],
   clientCertificates: [],
   authority: createAuthority({ name: 'Test Authority', nowMs: Date.now() }),

@@ -235,6 +235,7 @@ tap.test('what was judged under one policy is judged again under the next', asyn
     bypassOf: () => null,
     certificateFor: () => null,
     supportMessage: null,
+    approvals: false,
   };
   const deciders = {
     matcher: { match: (question) => referenceMatcher(rules, generation).match(question) },

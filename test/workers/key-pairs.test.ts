@@ -78,6 +78,7 @@ t.test('a worker has no key before it dials there', async (t) => {
     clock: systemClock,
     onOutcomes: async () => {},
     onDemand: async () => {},
+    onApprove: async () => 'off',
     onKeep: async () => {},
     keyPairOf: (resource) => {
       asked.push(resource);

@@ -73,6 +73,7 @@ async function world(
       wake();
     },
     onDemand: async () => {},
+    onApprove: async () => 'off',
     keyPairOf: () => null,
     onKeep: async () => {},
     onRefused: () => {},
