@@ -5,17 +5,22 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { constants } from 'node:os';
 import type { Command } from 'commander';
+import { SallyportError } from '../base/errors.ts';
 import type { Env } from '../control/paths.ts';
 import type { SandboxIssue } from '../control/schemas.ts';
+import type { Kit } from '../policy/kit.ts';
 import { type Context, withDaemon } from './context.ts';
 import { type EnvironmentOptions, findEnvironment, TOKEN_VARIABLE } from './environment.ts';
+import { kitOf } from './kit.ts';
 import { ensureInitialized } from './setup.ts';
+import { eachOf } from './values.ts';
 import type { Variables } from './variables.ts';
 
 type Options = {
   readonly sandbox?: string;
   readonly rotate?: boolean;
   readonly quiet?: boolean;
+  readonly kit?: string[];
 };
 
 /** When the command was not even begun, as env and docker run have it. */
@@ -37,6 +42,7 @@ export function addRunCommand(program: Command, context: Context): void {
     .description('run a command with the environment of a sandbox; isolates nothing yet')
     .option('--sandbox <name>', 'as this sandbox; without it, as one that is removed afterwards')
     .option('--rotate', 'give it a new token; the old one is refused from then on')
+    .option('--kit <file>', 'a kit whose network rules its own sandbox has (repeatable)', eachOf)
     .option('--quiet', 'do not say that nothing is isolated')
     .passThroughOptions()
     .addHelpText(
@@ -47,6 +53,7 @@ ${EXIT_NOT_EXECUTABLE} and ${EXIT_NOT_FOUND} when it cannot be executed or found
 
 Examples:
   $ sallyport run -- npm ci
+  $ sallyport run --kit docs-kit.yaml -- npm ci
   $ SALLYPORT_TOKEN=... sallyport run --sandbox build -- make test
 `,
     )
@@ -61,8 +68,15 @@ type Running = {
 
 type Exit = [code: number | null, signal: NodeJS.Signals | null];
 
-/** @throws SALLYPORT_DAEMON_UNREACHABLE, SALLYPORT_POLICY_UNINITIALIZED */
+/** @throws SALLYPORT_DAEMON_UNREACHABLE, SALLYPORT_POLICY_UNINITIALIZED, SALLYPORT_USAGE, and for a kit what kitOf does */
 async function run(context: Context, words: readonly string[], options: Options): Promise<void> {
+  const kit = await kitOf(context, options.kit ?? []);
+  if (kit !== null && options.sandbox !== undefined) {
+    throw new SallyportError(
+      'SALLYPORT_USAGE',
+      '--kit is for a sandbox of its own; leave out --sandbox',
+    );
+  }
   const running: Running = { child: null, signal: 0 };
   // Held until the sandbox is gone: its token must not outlive the command.
   const release = context.onInterrupt((exitCode) => {
@@ -74,7 +88,7 @@ async function run(context: Context, words: readonly string[], options: Options)
   });
   try {
     await withDaemon(context, (client) => ensureInitialized(context, client), 'must-run');
-    const own = options.sandbox === undefined ? await register(context) : null;
+    const own = options.sandbox === undefined ? await register(context, kit) : null;
     try {
       const variables = await variablesOf(context, own === null ? options : own);
       if (!options.quiet) context.err(NOT_ISOLATED);
@@ -87,12 +101,15 @@ async function run(context: Context, words: readonly string[], options: Options)
   }
 }
 
-function register(context: Context): Promise<{ sandbox: string; token: string }> {
+function register(context: Context, kit: Kit | null): Promise<{ sandbox: string; token: string }> {
   const name = `run-${randomBytes(NAME_BYTES).toString('hex')}`;
   return withDaemon(
     context,
     async (client) => {
-      const { proxy_url } = await client.post<SandboxIssue>('/sandbox', { name });
+      const { proxy_url } = await client.post<SandboxIssue>('/sandbox', {
+        name,
+        ...(kit !== null && { kit }),
+      });
       return { sandbox: name, token: new URL(proxy_url).password };
     },
     'must-run',

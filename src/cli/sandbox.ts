@@ -3,10 +3,9 @@ import { resolve } from 'node:path';
 import { Argument, type Command, Option } from 'commander';
 import { SallyportError } from '../base/errors.ts';
 import type { SandboxIssue, SandboxListing } from '../control/schemas.ts';
-import { mergeKits, readKit } from '../documents/kit.ts';
-import { KIT_PHASES, type Kit } from '../policy/kit.ts';
+import { KIT_PHASES } from '../policy/kit.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
-import { readText } from './policy-source.ts';
+import { kitOf } from './kit.ts';
 import { table } from './render.ts';
 import { eachOf } from './values.ts';
 
@@ -106,19 +105,6 @@ async function add(context: Context, name: string, options: AddOptions): Promise
     if (options.json) printJson(context, issued);
     else context.out(issuedText(context, issued));
   });
-}
-
-/** @throws SALLYPORT_POLICY_INVALID, SALLYPORT_USAGE for a file that cannot be read */
-async function kitOf(context: Context, files: readonly string[]): Promise<Kit | null> {
-  const kits: Kit[] = [];
-  for (const file of files) {
-    const { kit, ignored } = readKit(await readText(context, file), file);
-    if (ignored.length > 0) {
-      context.err(`${file}: not put in force here: ${ignored.join(', ')}\n`);
-    }
-    kits.push(kit);
-  }
-  return kits.length === 0 ? null : mergeKits(kits);
 }
 
 async function phase(

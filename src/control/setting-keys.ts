@@ -254,6 +254,14 @@ export const SETTINGS = {
     option: '',
     description: 'Whether the rules of a preset can be removed, as in the newest sbx.',
   }),
+  'policy.kitAllows': setting({
+    type: 'string',
+    schema: z.enum(['active', 'inactive']),
+    fallback: 'active',
+    option: '',
+    description:
+      'Whether kits may grant anything, as in sbx even under deny-all; what they deny stays denied.',
+  }),
   'policy.localDenies': setting({
     type: 'string',
     schema: z.enum(['inactive', 'active']),
@@ -300,6 +308,7 @@ export const LIVE_KEYS = [
   'policy.approvalWait',
   'policy.conflicts',
   'policy.defaults',
+  'policy.kitAllows',
   'policy.localDenies',
 ] as const satisfies readonly SettingKey[];
 export type LiveKey = (typeof LIVE_KEYS)[number];

@@ -54,6 +54,7 @@ export function instanceOptions(values: SettingValues, nowMs: number): StartFact
       localDenies: values['policy.localDenies'],
       conflicts: values['policy.conflicts'],
       defaults: values['policy.defaults'],
+      kitAllows: values['policy.kitAllows'],
     },
     keyStore: values['secrets.keyStore'],
     audit: auditOf(values),
@@ -103,6 +104,7 @@ export function effectsOf({ configuration, policy, sandboxes, setLogLevels }: Af
       configuration.change({ approvalWaitMs: parseDuration(wait) ?? 0 }),
     'policy.conflicts': (conflicts) => policy.setSemantics({ conflicts }),
     'policy.defaults': (defaults) => policy.setSemantics({ defaults }),
+    'policy.kitAllows': (kitAllows) => policy.setSemantics({ kitAllows }),
     'policy.localDenies': (localDenies) => policy.setSemantics({ localDenies }),
   };
 }

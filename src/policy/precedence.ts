@@ -24,29 +24,38 @@ export type Semantics = {
   readonly conflicts: 'store' | 'refuse';
   /** Whether rules of a preset can be removed. */
   readonly defaults: 'fixed' | 'removable';
+  /** Whether kits may grant anything, as in sbx even under deny-all; what they deny stays denied. */
+  readonly kitAllows: 'active' | 'inactive';
 };
 
 export const SEMANTICS: Semantics = {
   localDenies: 'inactive',
   conflicts: 'store',
   defaults: 'fixed',
+  kitAllows: 'active',
 };
 
 const OVERRULED =
   'corporate policy takes precedence and does not delegate this rule type to local policy.';
+const KITS_GRANT_NOTHING = 'kits grant nothing here (policy.kitAllows).';
 const UNAVAILABLE = 'the policy of the organization cannot be had, so nothing is granted.';
 
 /** What of a rule says whether it counts. */
 type Standing = Pick<Rule, 'source' | 'decision' | 'awaits'>;
+/** What of the semantics does. */
+type Taken = Pick<Semantics, 'localDenies' | 'kitAllows'>;
 
 /** @returns why a rule does not count at present, or null when it does. */
 export function inactiveReason(
   { source, decision, awaits }: Standing,
   type: RuleType,
   governance: Governance | null,
-  { localDenies }: Pick<Semantics, 'localDenies'>,
+  { localDenies, kitAllows }: Taken,
 ): string | null {
   if (awaits !== undefined) return `its sandbox is not in phase ${awaits}.`;
+  if (source === 'kit' && decision === 'allow' && kitAllows === 'inactive') {
+    return KITS_GRANT_NOTHING;
+  }
   if (governance === null) return null;
   if (decision === 'allow' && !governance.available) return UNAVAILABLE;
   if (source === 'remote' || governance.delegates.includes(type)) return null;
@@ -57,8 +66,10 @@ export function inactiveReason(
 export function inForce<R extends Standing>(
   rules: readonly R[],
   governance: Governance | null,
-  semantics: Pick<Semantics, 'localDenies'>,
+  semantics: Taken,
 ): readonly R[] {
-  if (governance === null && !rules.some(({ awaits }) => awaits !== undefined)) return rules;
-  return rules.filter((rule) => inactiveReason(rule, 'network', governance, semantics) === null);
+  const counts = (rule: R): boolean =>
+    inactiveReason(rule, 'network', governance, semantics) === null;
+  // Kept as it is where that can be: the list may be long.
+  return rules.every(counts) ? rules : rules.filter(counts);
 }

@@ -1,5 +1,5 @@
-// `sandbox add --kit` and `sandbox phase`, as they are typed.
-import { writeFileSync } from 'node:fs';
+// `sandbox add --kit`, `sandbox phase` and `run --kit`, as they are typed. Covers src/cli/kit.ts.
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { startWorld, temporaryFolder } from '../helpers/control.ts';
@@ -72,4 +72,26 @@ t.test('a kit from stdin', async (t) => {
   await say(world, ['sandbox', 'add', 'box', '--kit', '-'], null, { piped });
   const { code } = await say(world, ['policy', 'check', 'network', '--sandbox', 'box', 'a.test']);
   t.equal(code, 0);
+});
+
+t.test('run --kit: a kit for the sandbox of one command', async (t) => {
+  const world = await startWorld(t);
+  const file = join(temporaryFolder(t), 'k.yaml');
+  writeFileSync(file, 'runtime: {allow: [a.test]}\n');
+  const listing = join(temporaryFolder(t), 'listing');
+  const command = `
+    const { request } = require('node:http');
+    const asked = request({ socketPath: ${JSON.stringify(world.paths.socket)}, path: '/policy/network/rules' }, (answer) =>
+      answer.pipe(require('node:fs').createWriteStream(${JSON.stringify(listing)})));
+    asked.end();
+  `;
+  const run = ['run', '--quiet', '--kit', file, '--', process.execPath, '-e', command];
+  t.equal((await say(world, run)).code, 0);
+  const { rules } = JSON.parse(readFileSync(listing, 'utf8'));
+  t.match(rules.at(-1), { layer: 'kit', resources: ['a.test'], sandbox_id: /^run-/ });
+  t.match(await world.client.get('/sandbox'), { sandboxes: [] }, 'gone with its sandbox');
+  t.match(await say(world, ['run', '--sandbox', 'box', '--kit', file, '--', 'true']), {
+    code: 125,
+    err: 'leave out --sandbox',
+  });
 });

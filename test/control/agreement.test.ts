@@ -37,6 +37,9 @@ type Policy = {
   readonly rules: readonly Rule[];
   readonly governance: Governance | null;
   readonly localDenies: 'active' | 'inactive';
+  readonly kitAllows: 'active' | 'inactive';
+  /** Whether every other rule of a kit is of a phase that its sandbox is not in. */
+  readonly waits: boolean;
 };
 
 /** What of an audit record this is about. */
@@ -63,6 +66,8 @@ const policies: fc.Arbitrary<Policy> = fc.record({
   rules: ruleLists,
   governance: fc.option(governances, { nil: null, freq: 2 }),
   localDenies: fc.constantFrom('active', 'inactive'),
+  kitAllows: fc.constantFrom('active', 'active', 'inactive'),
+  waits: fc.boolean(),
 });
 
 /** A name server that knows of no name: an allowed request fails, and goes nowhere. */
@@ -79,18 +84,23 @@ async function emptyDns(t: Test): Promise<string> {
   return `127.0.0.1:${socket.address().port}`;
 }
 
-async function enforce(world: World, { rules, governance, localDenies }: Policy): Promise<void> {
+async function enforce(world: World, wanted: Policy): Promise<void> {
+  const { rules, governance, localDenies, kitAllows, waits } = wanted;
   const { policy } = world.instance;
   const from = (source: Rule['source']): readonly Rule[] =>
     rules.filter((rule) => rule.source === source);
   await policy.govern(null);
   await policy.reset();
   await policy.initialize('deny-all');
-  await policy.setSemantics({ localDenies });
+  await policy.setSemantics({ localDenies, kitAllows });
   await policy.add(from('local').map(asTyped).filter(isTaken));
   for (const [i] of SANDBOXES.entries()) {
     const kit = from('kit').filter(({ scope }) => scope % 2 === i);
-    await policy.provision(i + 1, kit.map(given)); // Sandboxes are numbered from 1, in their order.
+    const rulesOf = kit.map(
+      (rule, at): GivenRule =>
+        waits && at % 2 === 0 ? { ...given(rule), awaits: 'install' } : given(rule),
+    );
+    await policy.provision(i + 1, rulesOf); // Sandboxes are numbered from 1, in their order.
   }
   if (governance !== null) await policy.govern(governance, from('remote').map(given));
 }

@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, request } from 'node:http';
 import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net';
 import { DatabaseSync } from 'node:sqlite';
+import { connect as connectTls } from 'node:tls';
 import t, { type Test } from 'tap';
 import { SandboxIssued } from '../../src/control/schemas.ts';
 import { say } from '../cli/session.ts';
@@ -314,6 +315,45 @@ t.test('kit and phase survive a restart; a crash in between is made good', async
   t.strictSame(inForce(third), ['kit:docs:runtime:deny']);
   const fourth = await restarted(third);
   t.equal(fourth.instance.status().generation, generation, 'nothing is to be made right again');
+});
+
+t.test('where kits grant nothing, their denies stay', async (t) => {
+  const world = await startWorld(t);
+  const target = await origin(t);
+  const [, port] = target.split(':');
+  const kit = { name: 'k', runtime: { allow: [target, 'a.test'], deny: ['b.test'] } };
+  const box = await register(world, { name: 'docs', kit });
+  t.equal(await ask(box, target), 200);
+  await world.client.put('/daemon/settings/policy.kitAllows', { value: 'inactive' });
+  t.equal(await ask(box, target), 403);
+  const { out } = await say(world, ['policy', 'ls', '--source', 'kit', '--include-inactive']);
+  t.match(out, /inactive — kits grant/);
+  await world.client.post('/policy/network/rules', {
+    decision: 'allow',
+    resources: `localhost:${port},b.test`,
+  });
+  t.equal(await ask(box, target), 200, 'what the user allows');
+  t.match(
+    await world.client.post('/policy/network/check', { target: 'b.test', sandbox_id: 'docs' }),
+    { allowed: false, deny_kind: 'explicit', reason: 'Denied by kit rule' },
+  );
+});
+
+t.test('an intercepted connection ends with its phase', async (t) => {
+  const world = await startWorld(t);
+  const entry = { hosts: ['localhost:9'], methods: ['GET'] };
+  const kit = { name: 'k', install: { allow: [entry] } };
+  const box = await register(world, { name: 'docs', kit, phase: 'install' });
+  const opened = await tunnel(box, 'localhost:9');
+  if (typeof opened === 'number') return t.fail(`refused: ${opened}`);
+  opened.removeAllListeners('data');
+  const secure = connectTls({ socket: opened, servername: 'localhost', rejectUnauthorized: false });
+  secure.on('error', () => {});
+  await once(secure, 'secureConnect');
+  const closed = new Promise((resolve) => secure.once('close', resolve));
+  await go(world, box, 'runtime');
+  await closed;
+  t.equal(await tunnel(box, 'localhost:9'), 403);
 });
 
 t.test('under an organisation a kit counts as local rules do', async (t) => {

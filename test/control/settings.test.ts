@@ -45,6 +45,7 @@ const OTHER: { readonly [K in SettingKey]?: string } = {
   'network.via': 'true',
   'policy.conflicts': 'refuse',
   'policy.defaults': 'removable',
+  'policy.kitAllows': 'inactive',
   'policy.localDenies': 'active',
   'policy.preset': 'balanced',
   'secrets.keyStore': 'keychain',
@@ -214,7 +215,12 @@ t.test('what settings come to, put together', async (t) => {
     listen: '127.0.0.1:3128',
     api: { listen: '127.0.0.1:9000', token: 'secret-of-the-api' },
     bypass: ['a.com:443'],
-    semantics: { conflicts: 'refuse', defaults: 'fixed', localDenies: 'inactive' },
+    semantics: {
+      conflicts: 'refuse',
+      defaults: 'fixed',
+      kitAllows: 'active',
+      localDenies: 'inactive',
+    },
     addressGuard: 'strict',
     keyStore: 'auto',
   });
