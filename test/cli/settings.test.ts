@@ -21,16 +21,19 @@ t.test('list, get, set and unset through a daemon', async (t) => {
   t.match(listing.out, /\ndaemon\.listen +127\.0\.0\.1:3128 +string +default +yes +HOST:PORT/);
   t.match(listing.out, 'use --no-trunc or --json');
   const records = JSON.parse((await say(world, ['settings', 'ls', '--json'])).out);
-  t.match(records[0], {
-    key: 'daemon.listen',
-    value: '127.0.0.1:3128',
-    default: '127.0.0.1:3128',
-    source: 'default',
-    type: 'string',
-    env_var: 'SALLYPORT_DAEMON_LISTEN',
-    requires_restart: true,
-    description: String,
-  });
+  t.match(
+    records.find(({ key }: { key: string }) => key === 'daemon.listen'),
+    {
+      key: 'daemon.listen',
+      value: '127.0.0.1:3128',
+      default: '127.0.0.1:3128',
+      source: 'default',
+      type: 'string',
+      env_var: 'SALLYPORT_DAEMON_LISTEN',
+      requires_restart: true,
+      description: String,
+    },
+  );
   const blocks = (await say(world, ['settings', 'list', '--no-trunc'])).out;
   t.match(
     blocks,
