@@ -1,5 +1,7 @@
 // Reference document 000, command by command: how network policy is chosen, changed, listed, watched
 // and begun anew. Sections count its headings; where it speaks of governance see reference-002.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
 import type { Cli } from '../helpers/cli.ts';
 import {
@@ -152,6 +154,23 @@ t.test('000 §1.4: the list of rules', async (t) => {
   const originsOf = (list: typeof rows): unknown[] => [...new Set(list.map((row) => row.ORIGIN))];
   t.strictSame(originsOf(rows), [everywhere, mine, 'sandbox:other'], 'all sandboxes');
   t.strictSame(originsOf(theirs), [everywhere, mine], 'global rules and its own');
+});
+
+t.test('000 §1.4: the rules of a kit in that list', async (t) => {
+  const kit = join(cli.folder, 'kit.yaml');
+  writeFileSync(kit, 'runtime: {allow: [api.example.com], deny: [telemetry.example.com]}\n');
+  await cli.ok('sandbox', 'add', 'kitted', '--kit', kit);
+  const { rows } = cutTable(await cli.ok('policy', 'ls', '--layout', 'origin'));
+  const ofKit = rows.filter(({ NAME }) => NAME?.startsWith('kit:'));
+  t.strictSame(
+    ofKit.map((row) => Object.values(row)),
+    [
+      ['kit:kitted', 'network', 'sandbox:kitted', 'allow', 'active', 'api.example.com'],
+      ['kit:kitted:deny', 'network', 'sandbox:kitted', 'deny', 'active', 'telemetry.example.com'],
+    ],
+  );
+  await cli.ok('sandbox', 'rm', 'kitted');
+  t.notMatch(await cli.ok('policy', 'ls'), 'kit:kitted', 'they go with their sandbox');
 });
 
 t.test('000 §1.4, §2: rules are found and removed by resource, by id, in a sandbox', async (t) => {

@@ -71,6 +71,17 @@ t.test('002 §1: rules of local policy', async (t) => {
   t.notMatch(listing, 'Governance', 'the header is there while somebody governs');
 });
 
+t.test('002 §1: rules that a kit has added', async (t) => {
+  const kit = join(cli.folder, 'kit.yaml');
+  writeFileSync(kit, 'runtime: {allow: [api.github.com, registry.npmjs.example]}\n');
+  await cli.ok('sandbox', 'add', 'kitted', '--kit', kit);
+  const { rows } = cutTable(await cli.ok('policy', 'ls'));
+  t.strictSame(Object.values(rows.at(-1) ?? {}), [
+    ...['kit', 'sandbox:kitted', 'kit:kitted', 'network', 'allow'],
+    'api.github.com registry.npmjs.example',
+  ]);
+});
+
 t.test('002 §2, §3: rules of one type, and of one sandbox', async (t) => {
   const filesystem = cutTable(await cli.ok('policy', 'ls', '--type', 'filesystem'));
   t.strictSame(filesystem.headings, HEADINGS);
@@ -158,17 +169,17 @@ t.test(
     );
     t.equal(header.length, 4, 'nothing is hidden');
     t.strictSame(headings, WITH_STATUS);
-    const [local, remote] = ['local', 'remote'].map((from) =>
-      rows.filter(({ PROVENANCE }) => PROVENANCE === from),
-    );
+    const own = rows.slice(0, rowsBefore.length);
     t.strictSame(
-      rows.map(({ PROVENANCE }) => PROVENANCE),
-      [...Array(local?.length).fill('local'), ...Array(remote?.length).fill('remote')],
+      new Set(own.map(({ PROVENANCE }) => PROVENANCE)),
+      new Set(['local', 'kit']),
+      'those of kits, too',
     );
-    t.equal(local?.length, rowsBefore.length);
-    for (const row of local ?? []) t.equal(row.STATUS, NOT_DELEGATED.join(' '));
+    for (const row of own) t.equal(row.STATUS, NOT_DELEGATED.join(' '));
     for (const piece of NOT_DELEGATED) t.match(text, new RegExp(`  ${piece}( {2,}|\n)`));
-    for (const row of remote ?? []) t.equal(row.STATUS, 'active');
+    const remote = rows.slice(rowsBefore.length);
+    t.ok(remote.length > 0 && remote.every(({ PROVENANCE }) => PROVENANCE === 'remote'));
+    for (const row of remote) t.equal(row.STATUS, 'active');
 
     t.strictSame(await world.allowed(['seen.test', 'pypi.org', 'api.openai.com']), [
       false,
