@@ -1,8 +1,10 @@
 // `policy log`: which hosts the sandboxes have contacted, as sums or live.
 import { type Command, Option } from 'commander';
+import { systemClock } from '../base/clock.ts';
+import type { Query } from '../control/client.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
 import { logTime, table } from './render.ts';
-import { entryCount } from './values.ts';
+import { age, entryCount } from './values.ts';
 
 type Row = {
   readonly host: string;
@@ -35,6 +37,10 @@ type Options = {
   readonly type: string;
   readonly follow?: boolean;
   readonly sandbox?: string;
+  readonly decision?: string;
+  readonly host?: string;
+  readonly rule?: string;
+  readonly since?: number;
 };
 
 export function addLogCommand(policy: Command, context: Context): void {
@@ -55,6 +61,19 @@ export function addLogCommand(policy: Command, context: Context): void {
         .choices(['all', 'network', 'filesystem'])
         .default('all'),
     )
+    .addOption(
+      new Option('--decision <decision>', 'entries of this decision').choices(['allow', 'deny']),
+    )
+    .option('--host <resources>', 'entries of these hosts, written as in rules: *.example.com:443')
+    .option('--rule <id>', 'entries that this rule decided; default-deny for those without one')
+    .addOption(
+      new Option(
+        '--since <age>',
+        'entries seen in this time, such as 5m, 1h or 7d; their COUNT is of all time',
+      )
+        .argParser(age)
+        .conflicts('follow'),
+    )
     .option('-f, --follow', 'print decisions as they are made, until Ctrl-C')
     .option('--json', 'print JSON; with --follow one object a line')
     .action((sandbox: string | undefined, options: Options) => {
@@ -69,14 +88,22 @@ async function show(
   options: Options,
 ): Promise<void> {
   await withDaemon(context, async (client) => {
-    const { limit, type } = options;
-    const log = await client.get<Log>('/network/log', { sandbox, limit, type });
+    const { limit, since } = options;
+    const log = await client.get<Log>('/network/log', {
+      ...filterOf(sandbox, options),
+      limit,
+      since: since && new Date(systemClock.wallMs() - since).toISOString(),
+    });
     if (options.json) return printJson(context, log);
     if (log.blocked_hosts.length + log.allowed_hosts.length === 0) {
       return context.out('No policy log entries found\n');
     }
     context.out(logText(log, options.quiet === true));
   });
+}
+
+function filterOf(sandbox: string | undefined, { type, decision, host, rule }: Options): Query {
+  return { sandbox, type, decision, host, rule };
 }
 
 /** The two sections, each when there is something in it. @param quiet  rows alone */
@@ -114,12 +141,15 @@ const HOST_WIDTH = 25;
 async function follow(
   context: Context,
   sandbox: string | undefined,
-  { json, limit, type }: Options,
+  options: Options,
 ): Promise<void> {
+  const { json, limit } = options;
   await withDaemon(context, async (client) => {
     let shown = 0;
-    for await (const live of client.lines<Live>('/network/log/stream', { sandbox })) {
-      if (type !== 'all' && type !== live.type) continue;
+    for await (const live of client.lines<Live>(
+      '/network/log/stream',
+      filterOf(sandbox, options),
+    )) {
       if (json) context.out(`${JSON.stringify(live)}\n`);
       else context.out(liveLine(live));
       shown++;

@@ -6,7 +6,8 @@ import { FOLLOW_QUEUE_BYTES_MAX, FOLLOWERS_MAX } from '../base/limits.ts';
 import { formatHostPort } from '../policy/resource.ts';
 import type { Outcome } from '../proxy/exchange.ts';
 import type { Decided } from './decided.ts';
-import { bypassText, isListed, type LogType } from './log.ts';
+import { bypassText, isListed, ruleOf } from './log.ts';
+import { type LogFacts, type LogFilter, type LogType, passes } from './log-filter.ts';
 
 /** One line of the stream. */
 export type LiveDecision = {
@@ -25,20 +26,20 @@ export type LiveDecision = {
 };
 
 export class Followers {
-  readonly #readers = new Map<Readable, string | null>();
+  readonly #readers = new Map<Readable, (facts: LogFacts) => boolean>();
 
   /**
-   * @param sandbox  only this sandbox's decisions; null for all.
    * @returns JSON lines of LiveDecision; a reader that was cut finds `{"message": ...}` last.
-   * @throws SALLYPORT_OVERLOADED
+   * @throws SALLYPORT_OVERLOADED, SALLYPORT_POLICY_INVALID for hosts that no rule could name
    */
-  follow(sandbox: string | null): Readable {
+  follow(filter: LogFilter): Readable {
+    const isWanted = passes(filter);
     if (this.#readers.size >= FOLLOWERS_MAX) {
       throw new SallyportError('SALLYPORT_OVERLOADED', `${FOLLOWERS_MAX} readers follow already`);
     }
     const reader = new Readable({ read: () => {} });
     reader.push('\n'); // An empty line, so that the reader knows at once that it is being served.
-    this.#readers.set(reader, sandbox);
+    this.#readers.set(reader, isWanted);
     reader.once('close', () => this.#readers.delete(reader));
     return reader;
   }
@@ -46,13 +47,13 @@ export class Followers {
   publish(outcomes: readonly Outcome[]): void {
     if (this.#readers.size === 0) return;
     for (const outcome of outcomes) {
-      if (isListed(outcome)) this.#tell(liveDecision(outcome));
+      if (isListed(outcome)) this.#tell(liveDecision(outcome), ruleOf(outcome));
     }
   }
 
   /** Tells of one that is no exchange. */
   tell(decided: Decided): void {
-    if (this.#readers.size > 0) this.#tell(liveDecided(decided));
+    if (this.#readers.size > 0) this.#tell(liveDecided(decided), decided.rule);
   }
 
   /** Ends all readers; they have seen everything. */
@@ -61,10 +62,12 @@ export class Followers {
     this.#readers.clear();
   }
 
-  #tell(decision: LiveDecision): void {
+  /** @param rule  in the words of the log, as filters know it */
+  #tell(decision: LiveDecision, rule: string): void {
+    const facts = { ...decision, rule, lastMs: Date.parse(decision.time) };
     const line = `${JSON.stringify(decision)}\n`;
-    for (const [reader, sandbox] of this.#readers) {
-      if (sandbox !== null && sandbox !== decision.sandbox) continue;
+    for (const [reader, isWanted] of this.#readers) {
+      if (!isWanted(facts)) continue;
       if (reader.readableLength > FOLLOW_QUEUE_BYTES_MAX) this.#cut(reader);
       else reader.push(line);
     }

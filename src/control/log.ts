@@ -11,9 +11,8 @@ import { formatHostPort } from '../policy/resource.ts';
 import type { Outcome } from '../proxy/exchange.ts';
 import { inTransaction, openDatabase } from './database.ts';
 import type { Decided } from './decided.ts';
+import { type LogFilter, type LogType, passes } from './log-filter.ts';
 import { LOG_MIGRATIONS } from './migrations.ts';
-
-export type LogType = 'network' | 'filesystem';
 
 /** A row as GET /network/log gives it. */
 export type LogRow = {
@@ -117,22 +116,31 @@ export class DecisionLog {
   }
 
   /**
-   * @param sandbox  null for all.
    * @param limit  how many of the latest rows, of both kinds together; 0 for all.
+   * @throws SALLYPORT_POLICY_INVALID for hosts that no rule could name
    */
-  list(sandbox: string | null, limit: number, type: LogType | 'all' = 'network'): LogListing {
+  list(filter: LogFilter, limit: number): LogListing {
     this.flush();
-    const only = type === 'all' ? null : Number(type === 'filesystem');
-    const latest = this.#database
+    const isWanted = passes(filter);
+    const rows = { deny: [] as LogRow[], allow: [] as LogRow[] };
+    let left = limit === 0 ? Number.POSITIVE_INFINITY : limit;
+    const all = this.#database
       .prepare(
-        `SELECT * FROM log WHERE decision IN ('allow', 'deny') AND (?1 IS NULL OR sandbox = ?1)
-           AND (?2 IS NULL OR (mode LIKE 'mount:%') = ?2)
-         ORDER BY last_seen_ms DESC LIMIT ?3`,
+        `SELECT * FROM log WHERE last_seen_ms >= ?1 AND (?2 IS NULL OR sandbox = ?2)
+         ORDER BY last_seen_ms DESC`,
       )
-      .all(sandbox, only, limit === 0 ? -1 : limit);
-    const rowsOf = (decision: 'allow' | 'deny'): LogRow[] =>
-      latest.filter((row) => row.decision === decision).map(rowOf);
-    return { blocked_hosts: rowsOf('deny'), allowed_hosts: rowsOf('allow') };
+      .iterate(filter.sinceMs ?? 0, filter.sandbox ?? null);
+    for (const found of all) {
+      if (left === 0) break;
+      const { last_seen_ms: lastMs } = found;
+      const row = rowOf(found);
+      const decision = found.decision === 'deny' ? 'deny' : 'allow';
+      const { vm_name: sandbox, ...facts } = row;
+      if (!isWanted({ ...facts, sandbox, decision, lastMs: Number(lastMs) })) continue;
+      rows[decision].push(row);
+      left--;
+    }
+    return { blocked_hosts: rows.deny, allowed_hosts: rows.allow };
   }
 
   /** Forgets all rows. */
@@ -206,7 +214,7 @@ export class DecisionLog {
 }
 
 /** RULE names the rule that decided, on allowed rows too. */
-function ruleOf({ verdict, deny_kind: kind, rule, host, port }: Outcome): string {
+export function ruleOf({ verdict, deny_kind: kind, rule, host, port }: Outcome): string {
   if (verdict === 'allow') return rule === null ? '' : ruleLabel(rule);
   const question = { host: host as Host | Address, port, protocol: 'tcp' } as const;
   return ruleText(kind === 'explicit' ? rule : null, question);

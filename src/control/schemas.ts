@@ -203,6 +203,15 @@ export const LogQuery = z.strictObject({
   sandbox: z.string().optional(),
   limit: z.coerce.number().int().min(0).default(0).describe('The latest; 0 for all.'),
   type: z.enum(['all', 'network', 'filesystem']).default('network'),
+  decision: z.enum(['allow', 'deny']).optional(),
+  host: z.string().optional().describe('Resources, in the grammar of rules.'),
+  rule: z.string().optional().describe('Id of a rule, or default-deny.'),
+  since: z.iso.datetime({ offset: true }).optional().describe('Seen since.'),
+});
+
+/** All types unless said otherwise: what is live has no sbx to be like. */
+export const LiveQuery = LogQuery.omit({ limit: true, since: true }).extend({
+  type: z.enum(['all', 'network', 'filesystem']).default('all'),
 });
 
 const LogRowBody = z.object({

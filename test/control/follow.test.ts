@@ -15,8 +15,8 @@ async function linesOf(reader: AsyncIterable<unknown>): Promise<Record<string, u
 
 t.test('each reader gets the decisions it asked for', async (t) => {
   const followers = new Followers();
-  const all = followers.follow(null);
-  const one = followers.follow('other');
+  const all = followers.follow({});
+  const one = followers.follow({ sandbox: 'other' });
   followers.publish([
     outcomeOf({ verdict: 'deny', status: 403, rule: null, reason: 'why' }),
     outcomeOf({ verdict: 'none' }),
@@ -48,11 +48,11 @@ t.test('each reader gets the decisions it asked for', async (t) => {
 
 t.test('a reader that falls behind is told so and cut; the others are not held up', async (t) => {
   const followers = new Followers();
-  const slow = followers.follow(null);
+  const slow = followers.follow({});
   const batch = Array.from({ length: 1_000 }, () => outcomeOf());
   for (let i = 0; i < 20; i++) followers.publish(batch);
   t.ok(slow.readableLength < 2 * FOLLOW_QUEUE_BYTES_MAX);
-  const quick = followers.follow(null);
+  const quick = followers.follow({});
   followers.publish([outcomeOf()]);
   followers.close();
   t.match((await linesOf(slow)).at(-1), { code: 'SALLYPORT_OVERLOADED', message: /fell behind/ });
@@ -61,11 +61,11 @@ t.test('a reader that falls behind is told so and cut; the others are not held u
 
 t.test('there are only so many readers, and one that leaves makes room', async (t) => {
   const followers = new Followers();
-  const readers = Array.from({ length: FOLLOWERS_MAX }, () => followers.follow(null));
-  t.throws(() => followers.follow(null), { code: 'SALLYPORT_OVERLOADED' });
+  const readers = Array.from({ length: FOLLOWERS_MAX }, () => followers.follow({}));
+  t.throws(() => followers.follow({}), { code: 'SALLYPORT_OVERLOADED' });
   const [first] = readers;
   first?.destroy();
   if (first !== undefined) await once(first, 'close');
-  followers.follow(null);
+  followers.follow({});
   followers.close();
 });

@@ -25,7 +25,7 @@ t.test('one row for each destination, with when and how often', async (t) => {
   log.close();
   const again = DecisionLog.open(path, failing);
   t.teardown(() => again.close());
-  t.strictSame(again.list(null, 0), {
+  t.strictSame(again.list({ type: 'network' }, 0), {
     blocked_hosts: [
       {
         host: '[2001:db8::1]:443',
@@ -70,15 +70,18 @@ t.test('mounts are rows of a type of their own', async (t) => {
   log.note(mount);
   log.note({ ...mount, time_ms: 2_000 });
   log.note({ ...mount, verdict: 'allow', reason: null });
-  t.match(log.list(null, 0), { blocked_hosts: { length: 0 }, allowed_hosts: { length: 1 } });
-  const mounts = log.list('box', 0, 'filesystem');
+  t.match(log.list({ type: 'network' }, 0), {
+    blocked_hosts: { length: 0 },
+    allowed_hosts: { length: 1 },
+  });
+  const mounts = log.list({ sandbox: 'box', type: 'filesystem' }, 0);
   t.match(mounts, {
     blocked_hosts: [
       { host: '/data/x', type: 'filesystem', proxy_type: 'mount:write', count_since: 2 },
     ],
     allowed_hosts: [{ host: '/data/x', count_since: 1 }],
   });
-  t.equal(log.list(null, 0, 'all').allowed_hosts.length, 2);
+  t.equal(log.list({}, 0).allowed_hosts.length, 2);
 });
 
 t.test('rows name the rule and why', async (t) => {
@@ -100,7 +103,7 @@ t.test('rows name the rule and why', async (t) => {
     outcomeOf({ rule, bypass: '*.test', host: 'z.test' }),
     outcomeOf({ rule, bypass: '*.test', host: 'down.test', code: 'SALLYPORT_DNS_FAILED' }),
   ]);
-  const { blocked_hosts: blocked, allowed_hosts: allowed } = log.list(null, 0);
+  const { blocked_hosts: blocked, allowed_hosts: allowed } = log.list({ type: 'network' }, 0);
   const operation = 'op(action=net:connect:tcp, resource=net:domain:';
   t.strictSame(blocked.map(({ rule }) => rule).sort(), [
     `denied: rule "local:${rule}" matched ${operation}example.com:443)`,
@@ -121,22 +124,22 @@ t.test('lists one sandbox, and the latest', async (t) => {
   for (const n of [1, 2, 3])
     log.add([outcomeOf({ host: `h${n}`, time_ms: n, sandbox: `s${n % 2}` })]);
   t.strictSame(
-    log.list(null, 2).allowed_hosts.map(({ host }) => host),
+    log.list({}, 2).allowed_hosts.map(({ host }) => host),
     ['h3:443', 'h2:443'],
   );
   t.strictSame(
-    log.list('s1', 0).allowed_hosts.map(({ host }) => host),
+    log.list({ sandbox: 's1' }, 0).allowed_hosts.map(({ host }) => host),
     ['h3:443', 'h1:443'],
   );
   log.clear();
-  t.strictSame(log.list(null, 0).allowed_hosts, []);
+  t.strictSame(log.list({ type: 'network' }, 0).allowed_hosts, []);
 });
 
 t.test('holds no more than its rows, the oldest leave', async (t) => {
   const log = DecisionLog.open(join(temporaryFolder(t), 'log.db'), failing, 100);
   t.teardown(() => log.close());
   for (let n = 0; n < 1_000; n++) log.add([outcomeOf({ host: `h${n}`, time_ms: n })]);
-  const { allowed_hosts: rows } = log.list(null, 0);
+  const { allowed_hosts: rows } = log.list({ type: 'network' }, 0);
   t.ok(rows.length <= 100 && rows.length >= 80, `${rows.length} rows`);
   t.equal(rows[0]?.host, 'h999:443');
 });
@@ -149,5 +152,5 @@ t.test('a damaged log is put aside', async (t) => {
   t.teardown(() => log.close());
   t.match(troubles, [{ code: 'SALLYPORT_STORE_CORRUPT' }]);
   log.add([outcomeOf()]);
-  t.equal(log.list(null, 0).allowed_hosts.length, 1);
+  t.equal(log.list({ type: 'network' }, 0).allowed_hosts.length, 1);
 });
