@@ -4,13 +4,13 @@ import type { Socket } from 'node:net';
 import { type SecureContext, TLSSocket } from 'node:tls';
 import { SallyportError } from '../base/errors.ts';
 import { CLIENT_HELLO_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS } from '../base/limits.ts';
-import { isAddress } from '../policy/address.ts';
 import { type ClientHello, readClientHello } from '../tls/client-hello.ts';
 import { Connection, type Held } from './accept.ts';
 import type { Inside, Serve } from './exchange.ts';
 import { Http2Connection } from './http2-accept.ts';
 import type { Origin } from './identify.ts';
 import { clientClosed } from './relay.ts';
+import { alertFor, checkName } from './server-name.ts';
 import type { Tick } from './tunnel.ts';
 
 export type Interceptor = {
@@ -21,10 +21,6 @@ export type Interceptor = {
   readonly serve: Serve;
   readonly tick: Tick;
 };
-
-/** Fatal alerts (RFC 8446 section 6.2), in a record of their own. */
-const UNRECOGNIZED_NAME = Buffer.from([0x15, 3, 3, 0, 2, 2, 112]);
-const DECODE_ERROR = Buffer.from([0x15, 3, 3, 0, 2, 2, 50]);
 
 /**
  * Serves what comes through a tunnel that was answered with 200.
@@ -44,7 +40,7 @@ export async function intercept(
   const { tick, serve, hold } = interceptor;
   try {
     const hello = await peek(socket, early);
-    checkName(hello, inside);
+    checkName(hello, inside.host);
     const secure = await handshake(socket, hello, interceptor.contextFor(inside.host));
     const closed = new Promise<void>((resolve) => secure.once('close', () => resolve()));
     hold(
@@ -54,9 +50,8 @@ export async function intercept(
     );
     await closed;
   } catch (error) {
-    const code = error instanceof SallyportError ? error.code : null;
-    if (code === 'SALLYPORT_TLS_NAME_MISMATCH') socket.end(UNRECOGNIZED_NAME);
-    else if (code === 'SALLYPORT_TLS_HELLO_INVALID') socket.end(DECODE_ERROR);
+    const alert = alertFor(error);
+    if (alert !== null) socket.end(alert);
     socket.destroySoon();
     throw error;
   }
@@ -95,16 +90,6 @@ function peek(socket: Socket, early: Buffer): Promise<ClientHello> {
   socket.resume(); // Not before the next tick, so what came early is looked at first.
   look();
   return promise;
-}
-
-/** Class 17 of domain fronting: TLS speaks to whom CONNECT named, or not at all. */
-function checkName({ serverName }: ClientHello, { host }: Inside): void {
-  if (serverName === null && isAddress(host)) return;
-  if (serverName === host) return;
-  throw new SallyportError(
-    'SALLYPORT_TLS_NAME_MISMATCH',
-    `CONNECT named ${host}, and the ClientHello ${serverName ?? 'nobody'}`,
-  );
 }
 
 function handshake(

@@ -31,6 +31,7 @@ import { type Login, RegistryLogins } from './registry-login.ts';
 import { clientClosed, relay } from './relay.ts';
 import { acceptOf, defect, isPolicyRefusal, refuse } from './respond.ts';
 import { dial } from './route.ts';
+import { lookForName } from './server-name.ts';
 import { parseInnerTarget, parseRequestTarget } from './target.ts';
 import { exchangeTokens, type TokenExchange } from './token-endpoint.ts';
 import { type Passage, splice, type Tick } from './tunnel.ts';
@@ -307,7 +308,9 @@ async function tunnel(permit: Permit, exchange: Exchange): Promise<void> {
   const { transport, early } = client.takeOver();
   const socket = socketOf(transport);
   socket.write(TUNNEL_READY, 'latin1');
-  const failure = await splice(socket, upstream, download, early, passage, services.tick);
+  const look = entry.draft.bypass === null ? lookForName(permit.target.host) : null;
+  const failure = await splice(socket, upstream, download, early, passage, services.tick, look);
+  if (failure instanceof SallyportError) throw failure;
   if (failure !== null) entry.draft.reason = `the tunnel broke: ${codeOf(failure)}`;
 }
 

@@ -1,5 +1,5 @@
 // Phase 5 of 5 for CONNECT and for upgraded connections: bytes both ways, blind, until both sides
-// have ended. Nothing here looks at what passes.
+// have ended. Nothing here knows what passes; only what a client begins with may be looked at.
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -18,6 +18,14 @@ export type Passage = { up: number; down: number; lastMs: number };
 /** Coarse monotonic time, refreshed by the worker's sweep; exact time per read would cost more. */
 export type Tick = { nowMs: number };
 
+/**
+ * What the first bytes of a client, all that have come, are worth: they pass and nobody looks any
+ * more; more of them must be seen; or the tunnel ends with a last word to the client.
+ */
+export type Look = (bytes: Buffer) => 'pass' | 'more' | Refusal;
+
+type Refusal = { readonly error: Error; readonly lastWord: Buffer | null };
+
 const NOTHING = Buffer.alloc(0);
 
 /**
@@ -26,6 +34,7 @@ const NOTHING = Buffer.alloc(0);
  * @param client    the sandbox's side, no other listeners for data.
  * @param upstream  the destination's side; dialled with `download.onread` when `download` is given.
  * @param head      bytes that the client sent behind its CONNECT; they go first.
+ * @param look      at what the client begins with; the other direction does not wait for it.
  * @returns when both directions have ended, or either side failed; both sockets are closed then.
  */
 export function splice(
@@ -35,6 +44,7 @@ export function splice(
   head: Buffer,
   passage: Passage,
   tick: Tick,
+  look: Look | null = null,
 ): Promise<Error | null> {
   const { promise, resolve } = Promise.withResolvers<Error | null>();
   let failure: Error | null = null;
@@ -64,19 +74,20 @@ export function splice(
     socket.on('error', fail);
     socket.once('close', closed);
   }
-  if (head.length > 0) {
-    passage.up += head.length;
-    upstream.write(head);
-  }
-  const countUp = (bytes: number): void => {
-    passage.up += bytes;
-    passage.lastMs = tick.nowMs;
+  const countUp = counter(passage, 'up', tick);
+  const countDown = counter(passage, 'down', tick);
+  const begin = (bytes: Buffer): void => {
+    countUp(bytes.length);
+    if (bytes.length > 0) upstream.write(bytes);
+    pump(client, upstream, buffers, countUp);
   };
-  const countDown = (bytes: number): void => {
-    passage.down += bytes;
-    passage.lastMs = tick.nowMs;
+  const refuse = ({ error, lastWord }: Refusal): void => {
+    failure ??= error;
+    client.end(lastWord ?? NOTHING).destroySoon();
+    reset(upstream);
   };
-  pump(client, upstream, buffers, countUp);
+  if (look === null) begin(head);
+  else lookFirst(client, head, look, begin, refuse);
   if (download === null) pump(upstream, client, buffers, countDown);
   else pumpReused(upstream, client, download, countDown);
   endWith(client, upstream);
@@ -84,6 +95,30 @@ export function splice(
   client.resume();
   upstream.resume();
   return promise;
+}
+
+/** Holds back what the client begins with, until it is known to pass. */
+function lookFirst(
+  client: Socket,
+  head: Buffer,
+  look: Look,
+  begin: (bytes: Buffer) => void,
+  refuse: (refusal: Refusal) => void,
+): void {
+  let seen = head;
+  const judge = (): void => {
+    const verdict = look(seen);
+    if (verdict === 'more') return;
+    client.off('data', onData);
+    if (verdict === 'pass') begin(seen);
+    else refuse(verdict);
+  };
+  const onData = (chunk: Buffer): void => {
+    seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk]);
+    judge();
+  };
+  client.on('data', onData);
+  if (seen.length > 0) judge();
 }
 
 /**
@@ -101,12 +136,10 @@ export async function bridge(
   const watch = setInterval(() => {
     if (tick.nowMs - passage.lastMs > TUNNEL_IDLE_TIMEOUT_MS) client.destroy(idle());
   }, TUNNEL_WATCH_MS);
-  const count = (direction: 'up' | 'down') => (chunk: Buffer) => {
-    passage[direction] += chunk.length;
-    passage.lastMs = tick.nowMs;
-  };
-  client.on('data', count('up'));
-  upstream.on('data', count('down'));
+  const countUp = counter(passage, 'up', tick);
+  const countDown = counter(passage, 'down', tick);
+  client.on('data', (chunk: Buffer) => countUp(chunk.length));
+  upstream.on('data', (chunk: Buffer) => countDown(chunk.length));
   try {
     await Promise.all([pipeline(client, upstream), pipeline(upstream, client)]);
     return null; // Both close by themselves, when all of it is out.
@@ -120,6 +153,13 @@ export async function bridge(
 }
 
 type Count = (bytes: number) => void;
+
+function counter(passage: Passage, direction: 'up' | 'down', tick: Tick): Count {
+  return (bytes) => {
+    passage[direction] += bytes;
+    passage.lastMs = tick.nowMs;
+  };
+}
 
 function idle(): Error {
   return Object.assign(new Error('no byte passed for too long'), { code: 'IDLE' });

@@ -2,7 +2,12 @@
 import { once } from 'node:events';
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
 import type { AddressInfo, Server } from 'node:net';
-import { connect as connectTls, createSecureContext, type TLSSocket } from 'node:tls';
+import {
+  connect as connectTls,
+  createSecureContext,
+  createServer as createTlsServer,
+  type TLSSocket,
+} from 'node:tls';
 import type { Test } from 'tap';
 import type { Binding } from '../../src/credentials/binding.ts';
 import type { ClientCertificate } from '../../src/credentials/client-certificate.ts';
@@ -11,7 +16,7 @@ import type { ProxySettings } from '../../src/proxy/exchange.ts';
 import type { Services as ProxyServices } from '../../src/proxy/pipeline.ts';
 import { localhostCertificate } from './certificates.ts';
 import { startProxy, type TestProxy, type TestSandbox } from './proxy.ts';
-import { connectTo, type Wire, wire, within } from './wire.ts';
+import { connectTo, tcpOrigin, type Wire, wire, within } from './wire.ts';
 
 /** Of origins and, since the tests are at home on localhost, of the proxy too. */
 export const certificate = localhostCertificate();
@@ -167,4 +172,24 @@ export async function ask(
   });
   await within('the end', once(stream, 'end'));
   return { status: Number(head[':status']), headers: head, trailers, content: text };
+}
+
+/** An origin of TLS without HTTP of its own: `serve` gets each connection. */
+export async function tlsOrigin(t: Test, serve: (socket: TLSSocket) => void): Promise<number> {
+  const server = createTlsServer(certificate, (socket) => {
+    socket.on('error', () => {});
+    serve(socket);
+  });
+  return listening(t, server);
+}
+
+/** The first bytes that a client of TLS sends. */
+export async function clientHello(servername: string): Promise<Buffer> {
+  const listener = await tcpOrigin(() => {});
+  const secure = connectTls({ port: listener.port, servername, host: '127.0.0.1' });
+  secure.on('error', () => {});
+  while (listener.received.length < 200) await new Promise(setImmediate);
+  secure.destroy();
+  listener.close();
+  return Buffer.from(listener.received, 'latin1');
 }

@@ -8,6 +8,7 @@ import { TestAuthority } from '../helpers/certificates.ts';
 import {
   ask,
   certificate,
+  clientHello,
   http2Inside,
   interceptor,
   listening,
@@ -123,7 +124,7 @@ tap.test('what is not TLS does not pass', async (t) => {
 tap.test('a ClientHello that comes with the CONNECT, and one in pieces', async (t) => {
   const port = await listening(t, echo());
   const proxy = await interceptor(t, [port]);
-  const record = await clientHello();
+  const record = await clientHello('localhost');
   for (const pieces of [[record], [...record].map((byte) => Buffer.of(byte))]) {
     const client = await wire(proxy.port);
     t.teardown(() => client.socket.destroy());
@@ -133,17 +134,6 @@ tap.test('a ClientHello that comes with the CONNECT, and one in pieces', async (
     t.equal(await client.bytes(3), '\x16\x03\x03', 'a ServerHello');
   }
 });
-
-/** The first bytes that a client of TLS sends. */
-async function clientHello(): Promise<Buffer> {
-  const listener = await tcpOrigin(() => {});
-  const secure = connectTls({ port: listener.port, servername: 'localhost', host: '127.0.0.1' });
-  secure.on('error', () => {});
-  while (listener.received.length < 100) await new Promise(setImmediate);
-  secure.destroy();
-  listener.close();
-  return Buffer.from(listener.received, 'latin1');
-}
 
 tap.test('a client that does not trust the authority is recorded as such', async (t) => {
   const port = await listening(t, echo());

@@ -1,0 +1,131 @@
+// Domain fronting: whom TLS names must be whom CONNECT named, whether the tunnel is relayed blind or
+// the proxy speaks inside; behind one address many others may answer.
+import tap from 'tap';
+import { clientHello, interceptor, tunnel } from '../helpers/intercept.ts';
+import { startProxy } from '../helpers/proxy.ts';
+import { withTcp } from '../helpers/relay.ts';
+import { connectTo, outcomeAt, say, tcpOrigin, wire } from '../helpers/wire.ts';
+
+const UNRECOGNIZED_NAME = '\x15\x03\x03\x00\x02\x02\x70';
+const DECODE_ERROR = '\x15\x03\x03\x00\x02\x02\x32';
+const MISMATCH = 'SALLYPORT_TLS_NAME_MISMATCH';
+const INVALID = 'SALLYPORT_TLS_HELLO_INVALID';
+
+/** What a client may begin with in a tunnel that is relayed blind, to a host that is named. */
+async function beginnings(): Promise<[what: string, alert: string, code: string, Buffer][]> {
+  const other = await clientHello('other.test');
+  const cut = Buffer.concat([
+    Buffer.from([22, 3, 1, 0, 100]),
+    other.subarray(5, 105),
+    Buffer.from([22, 3, 1, (other.length - 105) >> 8, (other.length - 105) & 255]),
+    other.subarray(105),
+  ]);
+  const broken = Buffer.from(await clientHello('localhost'));
+  broken[43] = 255; // The session id, longer than may be.
+  return [
+    ['another name', UNRECOGNIZED_NAME, MISMATCH, other],
+    ['another name, in two records', UNRECOGNIZED_NAME, MISMATCH, cut],
+    ['no name', UNRECOGNIZED_NAME, MISMATCH, await clientHello('')],
+    [
+      'an outer name',
+      UNRECOGNIZED_NAME,
+      MISMATCH,
+      withEncryptedHello(await clientHello('outer.test')),
+    ],
+    ['what cannot be read', DECODE_ERROR, INVALID, broken],
+    ['no version of TLS', DECODE_ERROR, INVALID, Buffer.from([22, 2, 0, 0, 1, 1])],
+  ];
+}
+
+/** How the bytes of a client come behind its CONNECT. */
+const WAYS: Readonly<Record<string, (connect: Buffer, bytes: Buffer) => Buffer[]>> = {
+  'at once': (connect, bytes) => [connect, bytes],
+  'with the CONNECT': (connect, bytes) => [Buffer.concat([connect, bytes])],
+  'byte by byte': (connect, bytes) => [connect, ...Array.from(bytes, (byte) => Buffer.of(byte))],
+};
+
+tap.test('a blind tunnel, too, leads to whom CONNECT named', async (t) => {
+  const { origin, proxy } = await withTcp(t, () => {});
+  const connect = Buffer.from(connectTo(`localhost:${origin.port}`));
+  let index = 0;
+  for (const [what, alert, code, bytes] of await beginnings()) {
+    for (const [way, piecesOf] of Object.entries(WAYS)) {
+      const client = await wire(proxy.port);
+      for (const piece of piecesOf(connect, bytes)) client.send(piece);
+      await client.until('established\r\n\r\n');
+      t.equal(await client.toEnd(), alert, `${what}, ${way}`);
+      client.socket.destroy();
+      t.match(await outcomeAt(proxy, index++), {
+        code,
+        status: 200,
+        bytes_up: 0,
+        method: 'CONNECT',
+      });
+    }
+  }
+  t.equal(origin.received, '', 'not a byte of it arrives');
+});
+
+tap.test('behind an address any name may be, and a bypassed host is not looked at', async (t) => {
+  const origin = await tcpOrigin((socket) => socket.write('ready'));
+  t.teardown(() => origin.close());
+  const hello = await clientHello('other.test');
+  const rules: [['allow', string]] = [['allow', `localhost:${origin.port},127.0.0.1`]];
+  for (const [host, settings, bytes] of [
+    ['127.0.0.1', {}, hello],
+    ['localhost', { bypassOf: () => 'localhost' }, hello],
+    ['localhost', {}, await clientHello('LocalHost')],
+    ['localhost', {}, Buffer.from('SSH-2.0-OpenSSH_9\r\n')],
+  ] as const) {
+    const proxy = await startProxy({ rules, settings });
+    t.teardown(() => proxy.close());
+    const before = origin.received.length;
+    const client = await say(proxy.port, connectTo(`${host}:${origin.port}`));
+    await client.until('ready'); // Nobody waits for the client's first word.
+    client.send(bytes);
+    client.socket.end();
+    while (origin.received.length < before + bytes.length) await new Promise(setImmediate);
+    t.equal(origin.received.slice(before), bytes.toString('latin1'), 'it passes as it is');
+    client.socket.destroy();
+  }
+});
+
+tap.test('the name inside an Encrypted ClientHello is nobody', async (t) => {
+  const origin = await tcpOrigin(() => {});
+  t.teardown(() => origin.close());
+  const proxy = await interceptor(t, [origin.port]);
+  for (const outer of ['localhost', 'cloudflare-ech.com']) {
+    const client = await tunnel(t, proxy, `localhost:${origin.port}`);
+    client.send(withEncryptedHello(await clientHello(outer)));
+    const answer = await client.bytes(7);
+    // A handshake under the outer name (0x16), which is the one that was judged; or an alert (0x15).
+    if (outer === 'localhost') t.equal(answer.slice(0, 3), '\x16\x03\x03', 'a ServerHello');
+    else t.equal(answer, UNRECOGNIZED_NAME);
+    client.socket.destroy();
+  }
+  t.match(await outcomeAt(proxy, 1), { code: 'SALLYPORT_TLS_NAME_MISMATCH' });
+  t.equal(origin.connections, 0);
+});
+
+/** The same ClientHello with one extension more: an outer encrypted_client_hello (0xfe0d). */
+function withEncryptedHello(hello: Buffer): Buffer {
+  const inner = Buffer.alloc(200, 0x5a);
+  const head = Buffer.from([0, 0, 1, 0, 1, 7, 0, 32, ...Buffer.alloc(32, 1), 0, inner.length]);
+  const body = Buffer.concat([head, inner]);
+  const extension = Buffer.concat([Buffer.from([0xfe, 0x0d, 0, body.length]), body]);
+  const longer = Buffer.concat([hello, extension]);
+  const more = (at: number, size: number): void => {
+    longer.writeUIntBE(longer.readUIntBE(at, size) + extension.length, at, size);
+  };
+  more(3, 2); // The record,
+  more(6, 3); // the handshake message,
+  more(extensionsAt(hello), 2); // and all extensions.
+  return longer;
+}
+
+function extensionsAt(hello: Buffer): number {
+  let at = 5 + 4 + 2 + 32; // Behind record head, message head, version, random.
+  at += 1 + hello.readUInt8(at); // legacy_session_id
+  at += 2 + hello.readUInt16BE(at); // cipher_suites
+  return at + 1 + hello.readUInt8(at); // legacy_compression_methods
+}
