@@ -23,6 +23,10 @@ export const CODES = {
     status: 403,
     hint: 'See which rule decides with `sallyport policy check filesystem --write PATH --verbose`.',
   },
+  SALLYPORT_BROWSER_UNAVAILABLE: {
+    status: 503,
+    hint: 'Say what opens a page on this machine: `sallyport settings set browser.command xdg-open`.',
+  },
   SALLYPORT_PATH_INVALID: {
     status: 400,
     hint: 'Name an absolute path of this machine, without control characters and shorter than 4096 bytes.',

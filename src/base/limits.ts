@@ -41,6 +41,12 @@ export const APPROVAL_LIFE_MS_MIN = 1_000; // Of a rule that ends by itself.
 export const APPROVAL_LIFE_MS_MAX = 2_592_000_000; // 30 days; whoever needs longer means always.
 export const EXPIRY_LOOK_MS = 30_000; // Between two looks at rules that end: the clock may be set meanwhile.
 
+// Pages opened on the host for a sandbox.
+export const BROWSER_URL_BYTES_MAX = 8_192; // Sign-in pages take 2 KiB; programs take more, but not all.
+export const BROWSER_OPENS_PER_MINUTE_MAX = 10; // Of one sandbox; a person asks for one at a time.
+export const BROWSER_RUNNING_MAX = 64; // Programs that were started and have not ended: some are the browser.
+export const BROWSER_START_MS = 5_000; // A program that runs so long has not failed to start.
+
 // Filesystem rules.
 export const FILE_PATH_BYTES_MAX = 4_096; // PATH_MAX of Linux.
 export const FILE_SEGMENTS_MAX = 128; // Of a path, or a pattern; real ones are a tenth as deep.

@@ -96,6 +96,26 @@ const Mount = z
   })
   .describe('A runtime asked whether it may give a path of the host to a sandbox.');
 
+const BrowserOpen = z
+  .object({
+    ...place,
+    time: place.time.describe('When it was asked, UTC.'),
+    action_type: z.literal('browser_open'),
+    sandbox: z.string(),
+    host: z.string(),
+    port: z.int().min(1).max(65_535),
+    path: z.string().describe('Without its query.'),
+    verdict: z.enum(['allow', 'deny']),
+    deny_kind: z.enum(['explicit', 'implicit']).nullable(),
+    rule: z.string().nullable().describe('Id of the rule that decided.'),
+    source: z.enum(['local', 'kit', 'remote']).nullable(),
+    reason: z.string().nullable().describe('Why it was refused.'),
+    code: z.string().nullable().describe('docs/errors.md explains each.'),
+    generation: count.describe('Of the policy that judged it.'),
+    ...chained,
+  })
+  .describe('A sandbox asked for a page to be opened in the browser of the host.');
+
 const ApprovalResponse = z
   .object({
     ...place,
@@ -162,6 +182,7 @@ export const ExchangeRecord = Exchange;
 export const AuditRecord = z.discriminatedUnion('action_type', [
   Exchange,
   Mount,
+  BrowserOpen,
   ApprovalResponse,
   Session,
   Gap,

@@ -26,6 +26,8 @@ export type ProxyOptions = {
   readonly dnsServers: readonly string[];
   readonly logLevel: LogLevel;
   readonly deny: 'inside' | 'connect';
+  /** What opens a page for a sandbox; empty: nothing. */
+  readonly browserCommand: readonly string[];
   /** Whether people are asked about what no rule covers. */
   readonly approvals: ApprovalMode;
   /** How long a request is held for that. */
@@ -53,6 +55,7 @@ export type LiveOptions = Pick<
   | 'bypass'
   | 'approvals'
   | 'approvalWaitMs'
+  | 'browserCommand'
 >;
 
 /** The workers' settings, put together anew at each change. */

@@ -11,8 +11,8 @@ export type Decided = {
   /** Empty for none. */
   readonly sandbox: string;
   /** The PROXY column. */
-  readonly mode: 'mount:read' | 'mount:write';
-  /** A path. */
+  readonly mode: 'mount:read' | 'mount:write' | 'browser-open';
+  /** A path, or host:port. */
   readonly place: string;
   readonly verdict: 'allow' | 'deny';
   /** In the words of the log. */

@@ -6,7 +6,7 @@ import { FOLLOW_QUEUE_BYTES_MAX, FOLLOWERS_MAX } from '../base/limits.ts';
 import { formatHostPort } from '../policy/resource.ts';
 import type { Outcome } from '../proxy/exchange.ts';
 import type { Decided } from './decided.ts';
-import { bypassText, isListed, ruleOf } from './log.ts';
+import { bypassText, isListed, ruleOf, typeOf } from './log.ts';
 import { type LogFacts, type LogFilter, type LogType, passes } from './log-filter.ts';
 
 /** One line of the stream. */
@@ -105,7 +105,7 @@ function liveDecided(decided: Decided): LiveDecision {
     sandbox: decided.sandbox,
     decision: decided.verdict,
     host: decided.place,
-    type: 'filesystem',
+    type: typeOf(decided.mode),
     proxy_type: decided.mode,
     method: '',
     status: 0,

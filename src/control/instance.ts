@@ -10,9 +10,12 @@ import { Lane } from '../matcher/lane.ts';
 import { Publisher } from '../matcher/publish.ts';
 import type { Semantics } from '../policy/precedence.ts';
 import type { Outcome } from '../proxy/exchange.ts';
+import { askerOf, Resolver } from '../proxy/resolve.ts';
 import { WorkerPool } from '../workers/pool.ts';
 import type { Audit, AuditSettings } from './audit.ts';
+import { Browser } from './browser.ts';
 import { Configuration, type ProxyOptions } from './configuration.ts';
+import { Decisions } from './decided.ts';
 import { type GovernanceOptions, startGovernance } from './governance.ts';
 import { governanceFacts } from './governance-status.ts';
 import type { GovernanceSync } from './governance-sync.ts';
@@ -117,8 +120,7 @@ async function start(
   };
 }
 
-/** What the control API works with. */
-function servicesOf(parts: {
+type ServiceParts = {
   readonly managed: Managed;
   readonly sync: GovernanceSync | null;
   readonly state: State;
@@ -127,13 +129,17 @@ function servicesOf(parts: {
   readonly settings: LiveSettings;
   readonly around: Surroundings;
   readonly status: Services['status'];
-}): Services {
+};
+
+/** What the control API works with. */
+function servicesOf(parts: ServiceParts): Services {
   const { managed, sync, state, configuration, settings, around } = parts;
   const { policy, mounts, approvals, sandboxes, secrets, authority, trust, configure } = managed;
   return {
     policy,
     mounts,
     approvals,
+    browser: browserOf(parts),
     sandboxes,
     secrets,
     authority,
@@ -204,6 +210,18 @@ function setLogLevels(
 ): void {
   configuration.logLevels = levels;
   logger.level = levels.general;
+}
+
+function browserOf({ managed, state, matcher, configuration, around }: ServiceParts): Browser {
+  return new Browser({
+    matcher,
+    scopes: managed.sandboxes,
+    addressGuard: () => configuration.live.addressGuard,
+    resolver: new Resolver(around.clock, askerOf([])), // As the browser will ask.
+    command: () => configuration.live.browserCommand,
+    decisions: new Decisions(state),
+    clock: around.clock,
+  });
 }
 
 type Parts = {

@@ -28,6 +28,11 @@ export type LogRow = {
   readonly count_since: number;
 };
 
+/** @param mode  the PROXY column */
+export function typeOf(mode: string): LogType {
+  return mode.startsWith('mount:') ? 'filesystem' : 'network';
+}
+
 export type LogListing = { readonly blocked_hosts: LogRow[]; readonly allowed_hosts: LogRow[] };
 
 type Delta = {
@@ -236,7 +241,7 @@ function rowOf(row: Record<string, SQLOutputValue>): LogRow {
   const proxyType = String(row.mode);
   return {
     host: String(row.host),
-    type: proxyType.startsWith('mount:') ? 'filesystem' : 'network',
+    type: typeOf(proxyType),
     vm_name: String(row.sandbox),
     proxy_type: proxyType,
     rule: String(row.rule),

@@ -18,6 +18,7 @@ import {
 import { faultsOfRequest } from './request-faults.ts';
 import { addApprovalRoutes } from './routes-approvals.ts';
 import { addAuthorityRoutes } from './routes-authority.ts';
+import { addBrowserRoutes } from './routes-browser.ts';
 import { addDaemonRoutes } from './routes-daemon.ts';
 import { addEnvironmentRoutes } from './routes-environment.ts';
 import { addFilesystemRoutes } from './routes-filesystem.ts';
@@ -91,6 +92,7 @@ export async function buildServer(services: Services, access: Access): Promise<F
     addPolicyRoutes(typed, services);
     addFilesystemRoutes(typed, services);
     addApprovalRoutes(typed, services);
+    addBrowserRoutes(typed, services);
     addLogRoutes(typed, services);
     addToolRoutes(typed, services);
     typed.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());

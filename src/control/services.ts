@@ -6,6 +6,7 @@ import type { Listen } from '../workers/messages.ts';
 import type { Approvals } from './approvals.ts';
 import type { AuditMode } from './audit.ts';
 import type { Authority } from './authority.ts';
+import type { Browser } from './browser.ts';
 import type { InterceptionFacts } from './check.ts';
 import type { Followers } from './follow.ts';
 import type { GovernanceFacts } from './governance-status.ts';
@@ -58,6 +59,7 @@ export type Services = {
   readonly policy: PolicyService;
   readonly mounts: Mounts;
   readonly approvals: Approvals;
+  readonly browser: Browser;
   readonly sandboxes: Sandboxes;
   readonly secrets: Secrets;
   readonly authority: Authority;

@@ -42,6 +42,7 @@ function setting<T>(definition: Setting<T>): Setting<T> {
   return definition;
 }
 
+const BROWSER_WORDS_MAX = 32; // More of them belong into a script.
 const WORKERS = `write a whole number from 0 to ${WORKERS_MAX}`;
 
 export const SETTINGS = {
@@ -111,6 +112,14 @@ export const SETTINGS = {
     option: '--api-token-file',
     isPath: true,
     description: 'Absolute path of the file with the bearer token of that API.',
+  }),
+  'browser.command': setting({
+    type: 'json',
+    schema: z.array(z.string().min(1)).max(BROWSER_WORDS_MAX),
+    fallback: [],
+    option: '',
+    description:
+      'Program, and its first arguments, that opens a page on this machine for a sandbox; the URL is the last one. Empty: none.',
   }),
   'governance.source': setting({
     type: 'string',
@@ -299,6 +308,7 @@ export const LIVE_KEYS = [
   'daemon.defaultSandbox',
   'daemon.drainTimeout',
   'daemon.logLevel',
+  'browser.command',
   'network.addressGuard',
   'network.bypass',
   'network.deny',

@@ -65,6 +65,7 @@ export function instanceOptions(values: SettingValues, nowMs: number): StartFact
     dnsServers: values['network.dnsServers'],
     logLevel: values['daemon.logLevel'],
     deny: values['network.deny'],
+    browserCommand: values['browser.command'],
     approvals: values['policy.approvals'],
     approvalWaitMs: parseDuration(values['policy.approvalWait']) ?? 0,
     bypass,
@@ -94,6 +95,7 @@ export function effectsOf({ configuration, policy, sandboxes, setLogLevels }: Af
     },
     'daemon.drainTimeout': () => {}, // Read when the stop comes.
     'daemon.logLevel': (level) => setLogLevels({ general: level, proxy: level }),
+    'browser.command': (browserCommand) => configuration.change({ browserCommand }),
     'network.addressGuard': (addressGuard) => configuration.change({ addressGuard }),
     'network.bypass': (bypass) => configuration.change({ bypass: normalResources(bypass) }),
     'network.deny': (deny) => configuration.change({ deny }),

@@ -19,6 +19,7 @@ const OPTIONS: ProxyOptions = {
   logLevel: 'info',
   deny: 'connect',
   approvals: 'off',
+  browserCommand: [],
   approvalWaitMs: 60_000,
   bypass: [],
   upstreamAuthorities: [certificate.authority],

@@ -76,6 +76,7 @@ t.test('the daemon tells about itself', async (t) => {
     '/authority/export',
     '/authority/import',
     '/authority/rotate',
+    '/browser-open',
     '/daemon/health',
     '/daemon/info',
     '/daemon/loglevel',

@@ -118,6 +118,7 @@ export async function startWorld(
       logLevel: 'error',
       deny: 'connect',
       approvals: 'off',
+      browserCommand: [],
       approvalWaitMs: 60_000,
       bypass: [],
       upstreamAuthorities: [],
