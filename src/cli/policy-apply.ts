@@ -1,5 +1,4 @@
 // `policy apply` and `policy export`: the local policy as a file, for version control.
-import { writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { SallyportError } from '../base/errors.ts';
 import type { ApplyRequest, ApplyResult } from '../control/schemas-tools.ts';
@@ -8,7 +7,7 @@ import { documentText, writeDocument } from '../documents/write.ts';
 import { methodNames } from '../policy/http.ts';
 import { isMadeId } from '../policy/reasons.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
-import { readPolicyFile, runningDocument } from './policy-source.ts';
+import { readPolicyFile, runningDocument, writeText } from './policy-source.ts';
 import { ensureInitialized } from './setup.ts';
 
 type ApplyOptions = { readonly add?: boolean; readonly dryRun?: boolean; readonly json?: boolean };
@@ -142,17 +141,8 @@ async function save(
       ? `${JSON.stringify(documentText(document), null, 2)}\n`
       : writeDocument(document, { header: HEADER });
     if (file === undefined || file === '-') context.out(text);
-    else write(file, text);
+    else writeText(file, text);
   });
 }
 
 const HEADER = ['A Sallyport policy: put in force with `policy apply`.'];
-
-function write(file: string, text: string): void {
-  try {
-    writeFileSync(file, text);
-  } catch (cause) {
-    const why = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
-    throw new SallyportError('SALLYPORT_USAGE', `cannot write ${file}: ${why}`, { cause });
-  }
-}

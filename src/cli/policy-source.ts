@@ -1,5 +1,5 @@
 // Where the tools that write policy get one from: a file, stdin, or the daemon.
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { SallyportError } from '../base/errors.ts';
 import { DOCUMENT_BYTES_MAX } from '../base/limits.ts';
 import type { ControlClient } from '../control/client.ts';
@@ -93,6 +93,16 @@ function sayOf(rules: readonly PresetRule[]): string {
     ({ id, resources }) => `${id} ${resources.map(({ text }) => text).sort()}`,
   );
   return said.sort().join('\n');
+}
+
+/** @throws SALLYPORT_USAGE */
+export function writeText(file: string, text: string): void {
+  try {
+    writeFileSync(file, text);
+  } catch (cause) {
+    const why = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
+    throw new SallyportError('SALLYPORT_USAGE', `cannot write ${file}: ${why}`, { cause });
+  }
 }
 
 async function piped(stdin: Context['stdin']): Promise<string> {

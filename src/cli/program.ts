@@ -12,6 +12,7 @@ import { addDocumentCommands } from './policy-apply.ts';
 import { addApprovalCommands } from './policy-approval.ts';
 import { addDiffCommand } from './policy-diff.ts';
 import { addFilesystemCommands } from './policy-filesystem.ts';
+import { addImportCommand } from './policy-import.ts';
 import { addLintCommand } from './policy-lint.ts';
 import { addListCommands } from './policy-list.ts';
 import { addLogCommand } from './policy-log.ts';
@@ -67,6 +68,7 @@ Begin with:
   addDiffCommand(policy, context);
   addReplayCommand(policy, context);
   addSuggestCommand(policy, context);
+  addImportCommand(policy, context);
   addDocumentCommands(policy, context);
   addSetupCommands(policy, context);
   addAuditCommands(program, context);
