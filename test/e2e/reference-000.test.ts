@@ -21,7 +21,7 @@ const UP = '\x1b[A';
 
 t.test('000 §1.1, §1.2, §1.5, §3.1: choosing a policy, and choosing anew', async (t) => {
   const cli = quickCli(t);
-  await cli.start();
+  await cli.start('--workers', '1');
   const ran = await cli.pipe('', 'policy', 'ls');
   t.equal(ran.code, 1, '§1.2: where nobody can be asked, a command fails');
   t.match(ran.err, 'sbx policy set-default balanced', 'and names the one that chooses');
@@ -65,7 +65,14 @@ t.test('000 §1.1, §1.2, §1.5, §3.1: choosing a policy, and choosing anew', a
 let world: ReferenceWorld;
 let cli: Cli;
 t.before(async () => {
-  world = await referenceWorld(t, ['my-sandbox', 'other'], '--policy', 'balanced');
+  world = await referenceWorld(
+    t,
+    ['my-sandbox', 'other'],
+    '--policy',
+    'balanced',
+    '--workers',
+    '2',
+  );
   cli = world.cli;
 });
 
@@ -135,7 +142,10 @@ t.test('000 §1.4: rules for all sandboxes and for one, in force at once', async
   t.strictSame(several, [200, 200, 200, 200, 200, 200]);
 });
 
-t.test('000 §1.4: the list of rules', async (t) => {
+t.test('000 §1.4: the list of rules, of kits too', async (t) => {
+  const kit = join(cli.folder, 'kit.yaml');
+  writeFileSync(kit, 'runtime: {allow: [api.kit.test], deny: [telemetry.example.com]}\n');
+  await world.add('kitted', '--kit', kit);
   const { headings, rows } = cutTable(await cli.ok('policy', 'ls', '--layout', 'origin'));
   t.strictSame(headings, ['NAME', 'TYPE', 'ORIGIN', 'DECISION', 'STATUS', 'RESOURCES']);
   const of = (resource: string): (typeof rows)[number] | undefined =>
@@ -147,30 +157,21 @@ t.test('000 §1.4: the list of rules', async (t) => {
   t.match(of('api.example.com'), { ...active, ORIGIN: mine, DECISION: 'allow' });
   t.match(of('api.one.test'), { ...active, ORIGIN: mine, DECISION: 'deny' });
   t.ok(of('api.two.test *.npmjs.test *.pypi.test'), 'the resources of a rule, one a line');
+  const ofKit = rows.filter(({ NAME }) => NAME?.startsWith('kit:'));
+  t.same(
+    ofKit.map((row) => Object.values(row)),
+    [
+      ['kit:kitted', 'network', 'sandbox:kitted', 'allow', 'active', 'api.kit.test'],
+      ['kit:kitted:deny', 'network', 'sandbox:kitted', 'deny', 'active', 'telemetry.example.com'],
+    ],
+  );
 
   const network = await cli.ok('policy', 'ls', '--layout', 'origin', '--type', 'network');
   t.ok(cutTable(network).rows.every(({ TYPE }) => TYPE === 'network'));
   const theirs = cutTable(await cli.ok('policy', 'ls', '--layout', 'origin', 'my-sandbox')).rows;
   const originsOf = (list: typeof rows): unknown[] => [...new Set(list.map((row) => row.ORIGIN))];
-  t.strictSame(originsOf(rows), [everywhere, mine, 'sandbox:other'], 'all sandboxes');
+  t.strictSame(originsOf(rows), [everywhere, mine, 'sandbox:other', 'sandbox:kitted'], 'of all');
   t.strictSame(originsOf(theirs), [everywhere, mine], 'global rules and its own');
-});
-
-t.test('000 §1.4: the rules of a kit in that list', async (t) => {
-  const kit = join(cli.folder, 'kit.yaml');
-  writeFileSync(kit, 'runtime: {allow: [api.example.com], deny: [telemetry.example.com]}\n');
-  await cli.ok('sandbox', 'add', 'kitted', '--kit', kit);
-  const { rows } = cutTable(await cli.ok('policy', 'ls', '--layout', 'origin'));
-  const ofKit = rows.filter(({ NAME }) => NAME?.startsWith('kit:'));
-  t.strictSame(
-    ofKit.map((row) => Object.values(row)),
-    [
-      ['kit:kitted', 'network', 'sandbox:kitted', 'allow', 'active', 'api.example.com'],
-      ['kit:kitted:deny', 'network', 'sandbox:kitted', 'deny', 'active', 'telemetry.example.com'],
-    ],
-  );
-  await cli.ok('sandbox', 'rm', 'kitted');
-  t.notMatch(await cli.ok('policy', 'ls'), 'kit:kitted', 'they go with their sandbox');
 });
 
 t.test('000 §1.4, §2: rules are found and removed by resource, by id, in a sandbox', async (t) => {

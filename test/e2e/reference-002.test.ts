@@ -37,12 +37,16 @@ let governing: Governing;
 /** Before anybody governed. */
 let rowsBefore: readonly TableRow[];
 t.before(async () => {
-  world = await referenceWorld(t, ['my-sandbox', 'docs'], '--policy', 'balanced');
+  world = await referenceWorld(t, ['my-sandbox'], '--policy', 'balanced');
   cli = world.cli;
+  const kit = join(cli.folder, 'kit.yaml');
+  writeFileSync(kit, 'runtime: {allow: [api.github.com, registry.npmjs.test]}\n');
+  await world.add('docs', '--kit', kit);
+  await world.rule('allow', '127.0.0.1', 'docs');
   governing = await startGovernance(t);
 });
 
-t.test('002 §1: rules of local policy', async (t) => {
+t.test('002 §1: rules of local policy and of a kit', async (t) => {
   await world.rule('deny', 'ads.example.com', 'docs');
   const listing = await cli.ok('policy', 'ls');
   const { headings, rows } = cutTable(listing);
@@ -61,6 +65,10 @@ t.test('002 §1: rules of local policy', async (t) => {
     TYPE: 'filesystem:write',
     RESOURCES: '**',
   });
+  t.strictSame(Object.values(named('kit:docs') ?? {}), [
+    ...['kit', 'sandbox:docs', 'kit:docs', 'network', 'allow'],
+    'api.github.com registry.npmjs.test',
+  ]);
   t.match(rows.at(-1), {
     PROVENANCE: 'local',
     APPLIES_TO: 'sandbox:docs',
@@ -69,17 +77,6 @@ t.test('002 §1: rules of local policy', async (t) => {
     RESOURCES: 'ads.example.com',
   });
   t.notMatch(listing, 'Governance', 'the header is there while somebody governs');
-});
-
-t.test('002 §1: rules that a kit has added', async (t) => {
-  const kit = join(cli.folder, 'kit.yaml');
-  writeFileSync(kit, 'runtime: {allow: [api.github.com, registry.npmjs.example]}\n');
-  await cli.ok('sandbox', 'add', 'kitted', '--kit', kit);
-  const { rows } = cutTable(await cli.ok('policy', 'ls'));
-  t.strictSame(Object.values(rows.at(-1) ?? {}), [
-    ...['kit', 'sandbox:kitted', 'kit:kitted', 'network', 'allow'],
-    'api.github.com registry.npmjs.example',
-  ]);
 });
 
 t.test('002 §2, §3: rules of one type, and of one sandbox', async (t) => {
@@ -161,37 +158,35 @@ t.test('002 §1, 000 §0, §2: an organisation governs', async (t) => {
   );
 });
 
-t.test(
-  '002 §2, 000 §1.1, §2: local rules are without effect, and listed when asked for',
-  async (t) => {
-    const { header, headings, rows, text } = cutListing(
-      await cli.ok('policy', 'ls', '--include-inactive'),
-    );
-    t.equal(header.length, 4, 'nothing is hidden');
-    t.strictSame(headings, WITH_STATUS);
-    const own = rows.slice(0, rowsBefore.length);
-    t.strictSame(
-      new Set(own.map(({ PROVENANCE }) => PROVENANCE)),
-      new Set(['local', 'kit']),
-      'those of kits, too',
-    );
-    for (const row of own) t.equal(row.STATUS, NOT_DELEGATED.join(' '));
-    for (const piece of NOT_DELEGATED) t.match(text, new RegExp(`  ${piece}( {2,}|\n)`));
-    const remote = rows.slice(rowsBefore.length);
-    t.ok(remote.length > 0 && remote.every(({ PROVENANCE }) => PROVENANCE === 'remote'));
-    for (const row of remote) t.equal(row.STATUS, 'active');
+t.test('002 §2, 000 §1.1, §2: local rules and kits are overruled, and still listed', async (t) => {
+  const { header, headings, rows, text } = cutListing(
+    await cli.ok('policy', 'ls', '--include-inactive'),
+  );
+  t.equal(header.length, 4, 'nothing is hidden');
+  t.strictSame(headings, WITH_STATUS);
+  const [ours, remote] = [rows.slice(0, rowsBefore.length), rows.slice(rowsBefore.length)];
+  t.strictSame(
+    ours.map(({ STATUS, ...row }) => row),
+    rowsBefore,
+    'they stand first, as before',
+  );
+  for (const row of ours) t.equal(row.STATUS, NOT_DELEGATED.join(' '));
+  for (const piece of NOT_DELEGATED) t.match(text, new RegExp(`  ${piece}( {2,}|\n)`));
+  t.strictSame(
+    remote.map(({ STATUS, ...row }) => [STATUS, ...Object.values(row)]),
+    REMOTE.map((cells) => ['active', ...cells]),
+  );
 
-    t.strictSame(await world.allowed(['seen.test', 'pypi.org', 'api.openai.com']), [
-      false,
-      false,
-      true,
-    ]);
-    t.equal((await world.visit('my-sandbox', 'seen.test')).status, 403);
-    await governing.admin('PATCH', '/settings', { delegates: ['network'] });
-    await cli.ok('policy', 'refresh');
-    t.strictSame(await world.allowed(['seen.test', 'api.openai.com']), [true, true], 'delegated');
-  },
-);
+  t.strictSame(await world.allowed(['seen.test', 'pypi.org', 'api.openai.com']), [
+    false,
+    false,
+    true,
+  ]);
+  t.equal((await world.visit('my-sandbox', 'seen.test')).status, 403);
+  await governing.admin('PATCH', '/settings', { delegates: ['network'] });
+  await cli.ok('policy', 'refresh');
+  t.strictSame(await world.allowed(['seen.test', 'api.openai.com']), [true, true], 'delegated');
+});
 
 t.test('002 §1: whether the rules are the latest, and how to get them', async (t) => {
   await governing.admin('PATCH', '/settings', { delegates: [] });

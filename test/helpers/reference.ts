@@ -21,8 +21,8 @@ export type ReferenceWorld = {
   /** Answers every request with 200 and what it was asked for, under every name. */
   readonly origin: Origin;
   readonly proxyPort: () => number;
-  /** Registers one that nothing leads to this machine. */
-  add(sandbox: string): Promise<void>;
+  /** `sbx sandbox add`: no rule of the test leads this one to this machine. */
+  add(sandbox: string, ...words: string[]): Promise<void>;
   /** Runs a program as `sbx run` does, in the name of a sandbox. */
   inside(sandbox: string, ...words: string[]): Promise<Ran>;
   /** GET http://HOST/ through the proxy; on the origin's port unless one is named. */
@@ -44,6 +44,8 @@ export type ReferenceWorld = {
 };
 
 /**
+ * One worker, unless the options say otherwise: all but a few sections are about what the daemon says.
+ *
  * @param sandboxes  are registered, and may be led to this machine by a name that the policy allows:
  *                   each has a rule for 127.0.0.1, without which the address guard refuses.
  */
@@ -57,7 +59,8 @@ export async function referenceWorld(
     response.end(`${headers.host}${url}`);
   });
   t.teardown(() => origin.close());
-  let port = await cli.start('--dns-server', await loopbackDns(t), ...startOptions);
+  const ours = ['--workers', '1', '--dns-server', await loopbackDns(t)];
+  let port = await cli.start(...ours, ...startOptions);
   const client = new ControlClient(resolvePaths(cli.env).socket);
   t.teardown(() => client.close());
   const rule: ReferenceWorld['rule'] = async (decision, resources, sandbox) => {
@@ -65,12 +68,9 @@ export async function referenceWorld(
     await client.post('/policy/network/rules', { decision, resources, ...scope });
   };
   const urlOf = new Map<string, string>();
-  const add = async (name: string): Promise<void> => {
+  for (const name of sandboxes) {
     const { proxy_url } = await client.post<SandboxIssue>('/sandbox', { name });
     urlOf.set(name, proxy_url);
-  };
-  for (const name of sandboxes) {
-    await add(name);
     await rule('allow', '127.0.0.1', name);
   }
   const fieldsOf = (sandbox: string): string => {
@@ -90,7 +90,10 @@ export async function referenceWorld(
     cli,
     origin,
     proxyPort: () => port,
-    add,
+    add: async (name, ...words) => {
+      const { proxy_url } = JSON.parse(await cli.ok('sandbox', 'add', name, '--json', ...words));
+      urlOf.set(name, proxy_url);
+    },
     inside: (sandbox, ...words) => {
       const { password } = new URL(urlOf.get(sandbox) ?? '');
       const run = ['run', '--quiet', '--sandbox', sandbox, '--', ...words];
