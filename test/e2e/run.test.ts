@@ -89,7 +89,8 @@ t.test('curl and Node: one host intercepted with a credential, one tunnelled', a
     port: pinned,
     bypass: `localhost:${pinned}`,
   });
-  t.equal(records.filter((line) => line.includes('"bypass":null')).length, records.length - 1);
+  const exchanges = records.filter((line) => line.includes('"bypass":'));
+  t.equal(exchanges.filter((line) => line.includes('"bypass":null')).length, exchanges.length - 1);
   t.strictSame(await sandboxes(cli), []);
 });
 
