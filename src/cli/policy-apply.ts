@@ -34,7 +34,8 @@ export function addDocumentCommands(policy: Command, context: Context): void {
 
 const APPLY_HELP = `
 What the file does not say goes: global rules, and rules of the sandboxes that it names. Rules of
-other sandboxes, of kits and of the organization stay. The form is in docs/policy.schema.json.
+other sandboxes, of kits and of the organization stay, as do filesystem rules and approvals that end.
+The form is in docs/policy.schema.json.
 
   version: 1
   preset: deny-all

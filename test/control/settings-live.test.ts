@@ -193,7 +193,7 @@ t.test(
     const { cert, key } = TestAuthority.create().issue({ names: 'DNS:client', days: 2 });
     const pem = join(path, '..', 'both.pem');
     writeFileSync(pem, cert + key, { mode: 0o600 });
-  nowMs.value = Date.now(); // It begins now, and the clock of the settings was read before.
+    nowMs.value = Date.now(); // It begins now, and the clock of the settings was read before.
     await settings.set('network.clientCertificates', [`a.test=${pem}`]);
     t.match(settings.record('network.clientCertificates'), { restart_pending: true });
     await t.rejects(settings.set('network.bypass', ['a.test']), {
