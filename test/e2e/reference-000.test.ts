@@ -1,6 +1,6 @@
 // Reference document 000, command by command: how network policy is chosen, changed, listed, watched
 // and begun anew. Sections count its headings; where it speaks of governance see reference-002.
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import type { Cli } from '../helpers/cli.ts';
@@ -229,12 +229,14 @@ t.test('000 §1.8: several package managers with one command', async (t) => {
   t.notOk((await world.allowed(asked)).includes(false));
 });
 
-t.test('000 §1.9: which hosts were contacted', async (t) => {
+t.test('000 §1.9, 002 §4: which hosts were contacted, and how', async (t) => {
+  const page = `localhost:${world.origin.port}`;
   await world.rule('allow', 'seen.test');
   const tunnelled = await world.tunnel('my-sandbox', `seen.test:${world.origin.port}`);
   tunnelled.client.socket.destroy();
   for (const _ of [1, 2]) await world.visit('my-sandbox', 'seen.test');
   await world.visit('my-sandbox', 'unseen.test');
+  await opensPages();
   await world.visit('other', 'seen.test');
   await world.logged();
 
@@ -260,10 +262,27 @@ t.test('000 §1.9: which hosts were contacted', async (t) => {
     { ...shape, ...rule, COUNT: '1' },
   );
 
+  for (const [row, told] of [
+    [allowed?.rows.find(({ HOST }) => HOST === page), { RULE: '', REASON: '' }],
+    [blocked?.rows.find(({ HOST }) => HOST === 'unseen.test:443'), { REASON: /default deny/ }],
+  ] as const) {
+    t.match(row, { ...shape, ...told, PROXY: 'browser-open', COUNT: '1' });
+  }
+
   const own = await cli.ok('policy', 'log', 'other', '--type', 'network');
   const others = [...cutLog(own).values()].flatMap(({ rows }) => rows);
   t.ok(others.length > 0 && others.every(({ SANDBOX }) => SANDBOX === 'other'), 'of one sandbox');
   const last = JSON.parse(await cli.ok('policy', 'log', '--limit', '1', '--json'));
   t.strictSame(last.blocked_hosts, []);
   t.match(last.allowed_hosts, [{ host: seen, vm_name: 'other', count_since: 1 }]);
+
+  async function opensPages(): Promise<void> {
+    const [program, opened] = ['opener', 'opened'].map((name) => join(cli.folder, name));
+    writeFileSync(`${program}`, `#!/bin/sh\necho "$1" >> '${opened}'\n`, { mode: 0o755 });
+    await cli.ok('settings', 'set', 'browser.command', JSON.stringify([program]));
+    await world.rule('allow', page, 'my-sandbox'); // The browser's names are those of this machine.
+    await world.browse('my-sandbox', `http://${page}/a`);
+    await t.rejects(world.browse('my-sandbox', 'https://unseen.test/'), { message: /not allowed/ });
+    t.equal(readFileSync(`${opened}`, 'utf8'), `http://${page}/a\n`, 'judged before it is opened');
+  }
 });

@@ -35,9 +35,11 @@ export type ReferenceWorld = {
   check(target: string, more?: object): Promise<CheckResult>;
   /** What `policy check filesystem` answers of a mount for all sandboxes. */
   mount(path: string, writable: boolean): Promise<MountResult>;
+  /** What a runtime asks when a sandbox wants a page opened on the host. @throws the refusal */
+  browse(sandbox: string, url: string): Promise<void>;
   /** Whether global rules, or those of this sandbox too, let each of these through. */
   allowed(targets: readonly string[], sandbox?: string): Promise<boolean[]>;
-  /** Resolves when the log has every visit and every tunnel that was closed. */
+  /** Resolves when the log has every visit, page, and tunnel that was closed. */
   logged(): Promise<void>;
   /** To be called when the daemon was started anew: its port is another one. */
   follow(): Promise<void>;
@@ -119,6 +121,10 @@ export async function referenceWorld(
     rule,
     check,
     mount: (path, writable) => client.post('/policy/filesystem/check', { path, writable }),
+    browse: async (sandbox, url) => {
+      asked++;
+      await client.post('/browser-open', { url, sandbox_id: sandbox });
+    },
     allowed: (targets, sandbox) =>
       Promise.all(
         targets.map(async (target) => {
