@@ -66,12 +66,12 @@ function unchained(): (body: string) => string {
 }
 
 async function linesTo(folder: string, lineOf: (body: string) => string): Promise<Writer> {
-  const limits = { fileBytesMax: 1e8, filesMax: 2 };
+  const limits = { fileBytesMax: 1e8, fileMsMax: Number.POSITIVE_INFINITY };
   const { file } = await AuditFile.open(folder, limits);
   let seq = 1;
   return async (batch) => {
     const lines = batch.map((one) => lineOf(exchangeBody(one))).join('');
-    await file.append(Buffer.from(lines), seq);
+    await file.append(Buffer.from(lines), seq, systemClock.wallMs());
     seq += batch.length;
   };
 }
@@ -95,7 +95,7 @@ const audit = await Audit.open({
   folder: whole,
   ...AUDIT_DEFAULTS,
   clock: systemClock,
-  filesMax: 2,
+  onKept: () => {},
   onTrouble: () => {},
 });
 const writers: Record<string, Writer> = {

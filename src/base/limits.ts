@@ -201,7 +201,11 @@ export const AUDIT_LINE_BYTES_MAX = 1_048_576; // Read by `audit verify`; ours s
 export const AUDIT_TEXTS_MAX = 2_048; // Strings of records whose JSON is kept; forgotten all at once.
 export const AUDIT_FLUSH_MS = 50; // Daemon to file; with the batch, under the stated 100 ms.
 export const AUDIT_FILE_BYTES_MAX = 104_857_600; // Rotation.
-export const AUDIT_FILES_MAX = 20;
+export const AUDIT_FILE_MS_MAX = 86_400_000; // A day: records go with their file, so it must not hold too many of them.
+export const AUDIT_KEEP_BYTES = 2_147_483_648; // Unless set; four million records.
+export const AUDIT_KEEP_BYTES_MIN = 209_715_200; // Two files: the one in use is never deleted.
+export const AUDIT_KEEP_MS = 7_776_000_000; // 90 days, unless set, as long as sbx keeps its own in the cloud.
+export const KEEP_LOOK_MS = 3_600_000; // How often it is looked for what is too old.
 export const AUDIT_BUFFER_BYTES = 65_536; // Written at once when so much waits, not at the next flush.
 export const AUDIT_RETRY_MS = 1_000; // After a failed write (disk full); nothing is acknowledged meanwhile.
 export const AUDIT_STALL_MS = 5_000; // A write that takes longer counts as failed until it is done.
@@ -210,6 +214,7 @@ export const AUDIT_CHECKPOINT_MS = 60_000; // How long a record is without a sig
 export const AUDIT_CHECKPOINT_RECORDS_MAX = 10_000; // How many are; a signature takes 50 us.
 export const AUDIT_CLOSE_MS = 5_000; // A daemon that ends waits so long for a disk that refuses.
 export const SLOT_WAIT_MS_MAX = 5_000; // An exchange that cannot be recorded waits so long, then it is refused.
+export const LOG_KEEP_MS = 2_592_000_000; // 30 days, unless set: rows that were not seen since.
 export const LOG_ROWS_MAX = 100_000; // Aggregated rows of `policy log`; the oldest leave first.
 
 // Control API.

@@ -10,11 +10,15 @@ export function withAuditOptions(command: Command): Command {
         'while records cannot be written: refuse requests (required), or go on (best-effort)',
       ).choices([...AUDIT_MODES]),
     )
-    .option('--audit-key <file>', 'Ed25519 private key, PEM, that signs checkpoints of the audit');
+    .option('--audit-key <file>', 'Ed25519 private key, PEM, that signs checkpoints of the audit')
+    .option('--audit-keep-age <age>', 'delete records that are older (default 90d; or forever)')
+    .option('--audit-keep-size <size>', 'delete the oldest records beyond this (default 2GiB)');
 }
 
 /** As commander names them, and the settings that they are. */
 export const AUDIT_SETTINGS = {
   audit: 'audit.mode',
   auditKey: 'audit.key',
+  auditKeepAge: 'audit.keepAge',
+  auditKeepSize: 'audit.keepSize',
 } as const;

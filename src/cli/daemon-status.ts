@@ -12,6 +12,11 @@ type Status = {
   readonly log: string | null;
   readonly audit: string;
   readonly audit_mode: string;
+  readonly audit_bytes: number;
+  readonly audit_keep_bytes: number;
+  readonly audit_keep_ms: number | null;
+  readonly log_keep_ms: number | null;
+  readonly log_rows_max: number;
   readonly audit_problem: string | null;
   readonly audit_lost: number;
   readonly audit_refused: number;
@@ -36,6 +41,7 @@ export async function status(context: Context, json: boolean): Promise<void> {
       `Proxy:  ${found.listen} (${found.workers} workers)`,
       `Policy: ${found.preset ?? 'not chosen'} (${found.rules} rules, generation ${found.generation})`,
       `Audit:  ${found.audit} (${auditText(found)})`,
+      `Rows:   ${found.log_rows_max} in policy log, kept ${ageText(found.log_keep_ms)}`,
       `Logs:   ${found.log ?? 'standard output'}`,
       `Key:    ${keyText(found)}`,
     ];
@@ -46,19 +52,27 @@ export async function status(context: Context, json: boolean): Promise<void> {
 }
 
 function auditText(status: Status): string {
-  const {
-    audit_mode: mode,
-    audit_problem: problem,
-    audit_lost: lost,
-    audit_refused: refused,
-  } = status;
+  const { audit_mode: mode, audit_problem: problem, audit_lost: lost } = status;
+  const { audit_bytes: bytes, audit_keep_bytes: most, audit_refused: refused } = status;
   const parts = [
     mode,
     problem === null ? '' : `cannot be written: ${problem}`,
     lost === 0 ? '' : `${lost} records lost`,
     refused === 0 ? '' : `${refused} requests refused`,
+    `${mebibytes(bytes)} of ${mebibytes(most)} MiB`,
+    `kept ${ageText(status.audit_keep_ms)}`,
   ];
   return parts.filter((part) => part !== '').join('; ');
+}
+
+function mebibytes(bytes: number): string {
+  return (bytes / 2 ** 20).toFixed(0);
+}
+
+function ageText(ms: number | null): string {
+  if (ms === null) return 'for ever';
+  const hours = ms / 3_600_000;
+  return hours % 24 === 0 ? `${hours / 24} days` : `${Number(hours.toFixed(2))} hours`;
 }
 
 function keyText({ key_place: place, key_file: file, key_problem: problem }: Status): string {

@@ -1,6 +1,6 @@
 // Values of options as people type them. A bad one is named with the form that is right.
 import { InvalidArgumentError } from 'commander';
-import { parseDuration } from '../base/duration.ts';
+import { parseAge, parseDuration } from '../base/duration.ts';
 import {
   APPROVAL_LIFE_MS_MAX,
   APPROVAL_LIFE_MS_MIN,
@@ -20,8 +20,7 @@ export function duration(text: string): number {
 /** `30m`, `1h`, `7d`, or `always`. @returns milliseconds; null for always @throws InvalidArgumentError */
 export function lifetime(text: string): number | null {
   if (text === 'always') return null;
-  const days = /^(\d{1,3})d$/.exec(text)?.[1];
-  const ms = days === undefined ? parseDuration(text) : Number(days) * 86_400_000;
+  const ms = parseAge(text);
   if (ms === null) throw new InvalidArgumentError('Write a time such as 30m, 1h or 7d, or always.');
   if (ms >= APPROVAL_LIFE_MS_MIN && ms <= APPROVAL_LIFE_MS_MAX) return ms;
   throw new InvalidArgumentError('Write a time from 1s to 30d, or always.');

@@ -8,7 +8,6 @@ import {
   openSync,
   readdirSync,
   readSync,
-  unlinkSync,
 } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -17,13 +16,19 @@ import { type ChainEnd, GENESIS, hashOf, placeOf } from './audit-chain.ts';
 const FILE_NAME = /^audit-(\d{15})\.jsonl$/;
 const LINE_FEED = 0x0a;
 const READ_BYTES = 65_536;
+const FIRST_BYTES = 512; // The time stands near the beginning of a line.
 
 export type AuditEnd = Omit<ChainEnd, 'unsigned'> & {
   /** Bytes cut off behind it, which a death left there. */
   readonly cut: number;
 };
 
-export type AuditLimits = { readonly fileBytesMax: number; readonly filesMax: number };
+/** When another file is begun. */
+export type AuditLimits = {
+  readonly fileBytesMax: number;
+  /** Since the first record of a file: so that old records can go with their file. */
+  readonly fileMsMax: number;
+};
 
 /** The file that is written to, whichever that is. */
 export class AuditFile {
@@ -33,12 +38,15 @@ export class AuditFile {
   #bytes: number;
   /** Whether there may be more in it than `#bytes`, of a write that failed. */
   #torn = false;
+  /** When its first record was written; meaningless while there is none. */
+  #sinceMs: number;
 
-  private constructor(folder: string, limits: AuditLimits, handle: FileHandle, bytes: number) {
+  private constructor(folder: string, limits: AuditLimits, handle: FileHandle, found: Mended) {
     this.#folder = folder;
     this.#limits = limits;
     this.#handle = handle;
-    this.#bytes = bytes;
+    this.#bytes = found.bytes;
+    this.#sinceMs = found.sinceMs;
   }
 
   /** Goes on where the last process ended; what its death left of a line is removed. */
@@ -48,26 +56,38 @@ export class AuditFile {
   ): Promise<{ file: AuditFile; end: AuditEnd }> {
     const files = auditFiles(folder);
     const path = files.at(-1) ?? join(folder, fileName(1));
-    const { end, bytes } = mend(path, files.at(-2));
-    return { file: new AuditFile(folder, limits, await open(path, 'a', 0o600), bytes), end };
+    const found = mend(path, files.at(-2));
+    const file = new AuditFile(folder, limits, await open(path, 'a', 0o600), found);
+    return { file, end: found.end };
   }
 
   /**
    * Adds lines, all of them or none.
    *
    * @param firstSeq  number of the first.
+   * @returns whether another file was begun with them.
    * @throws what the system says (ENOSPC, EIO)
    */
-  async append(lines: Buffer, firstSeq: number): Promise<void> {
+  async append(lines: Buffer, firstSeq: number, nowMs: number): Promise<boolean> {
     if (this.#torn) await this.#handle.truncate(this.#bytes);
     this.#torn = false;
     const { nlink, size } = await this.#handle.stat();
     const isOurs = nlink > 0 && size === this.#bytes; // Else it was deleted, or others wrote to it.
     if (!isOurs || size >= this.#limits.fileBytesMax) await this.#rotate(firstSeq);
+    else await this.turn(firstSeq, nowMs);
+    const isFirst = this.#bytes === 0;
+    if (isFirst) this.#sinceMs = nowMs;
     this.#torn = true;
     await this.#handle.appendFile(lines);
     this.#torn = false;
     this.#bytes += lines.length;
+    return isFirst;
+  }
+
+  /** Begins another file when the first record of this one is too old. @param nextSeq  of the next record */
+  async turn(nextSeq: number, nowMs: number): Promise<void> {
+    const isOld = nowMs - this.#sinceMs >= this.#limits.fileMsMax;
+    if (this.#bytes > 0 && isOld) await this.#rotate(nextSeq);
   }
 
   /** Makes it outlive a power cut. */
@@ -85,10 +105,6 @@ export class AuditFile {
     this.#bytes = 0;
     await old.sync();
     await old.close();
-    const files = auditFiles(this.#folder);
-    for (const path of files.slice(0, Math.max(0, files.length - this.#limits.filesMax))) {
-      unlinkSync(path);
-    }
   }
 }
 
@@ -110,12 +126,14 @@ function fileName(firstSeq: number): string {
   return `audit-${String(firstSeq).padStart(15, '0')}.jsonl`;
 }
 
+type Mended = { readonly end: AuditEnd; readonly bytes: number; readonly sinceMs: number };
+
 /**
  * Cuts off what a killed process, or a power cut, left at the end that is no line of ours.
  *
  * @param before  the file before it, which tells the last hash when this one is empty.
  */
-function mend(path: string, before: string | undefined): { end: AuditEnd; bytes: number } {
+function mend(path: string, before: string | undefined): Mended {
   const descriptor = openSync(path, 'a+', 0o600);
   try {
     const size = fstatSync(descriptor).size;
@@ -123,10 +141,18 @@ function mend(path: string, before: string | undefined): { end: AuditEnd; bytes:
     if (bytes < size) ftruncateSync(descriptor, bytes);
     const seq = last === null ? (firstSeqOf(path) ?? 1) : last.seq + 1;
     const hash = last?.hash ?? hashAtEndOf(before);
-    return { end: { seq, hash, cut: size - bytes }, bytes };
+    return { end: { seq, hash, cut: size - bytes }, bytes, sinceMs: firstTime(descriptor, bytes) };
   } finally {
     closeSync(descriptor);
   }
+}
+
+/** @returns when the first record was written, or at least began; 0 when it does not say. */
+function firstTime(descriptor: number, bytes: number): number {
+  const start = Buffer.alloc(Math.min(bytes, FIRST_BYTES));
+  readSync(descriptor, start, 0, start.length, 0);
+  const time = /"time":"([^"]+)"/.exec(start.toString())?.[1];
+  return time === undefined ? 0 : Date.parse(time) || 0;
 }
 
 function hashAtEndOf(path: string | undefined): string {

@@ -9,17 +9,21 @@ import {
   AUDIT_CHECKPOINT_MS,
   AUDIT_CLOSE_MS,
   AUDIT_FILE_BYTES_MAX,
-  AUDIT_FILES_MAX,
+  AUDIT_FILE_MS_MAX,
   AUDIT_FLUSH_MS,
+  AUDIT_KEEP_BYTES,
+  AUDIT_KEEP_MS,
   AUDIT_QUEUE_BYTES_MAX,
   AUDIT_RETRY_MS,
   AUDIT_STALL_MS,
+  KEEP_LOOK_MS,
 } from '../base/limits.ts';
 import type { Outcome } from '../proxy/exchange.ts';
 import { Chain, type ChainEnd } from './audit-chain.ts';
 import { signerOf } from './audit-checkpoint.ts';
 import { AuditFile } from './audit-files.ts';
 import { type Absence, exchangeBody, gapBody, type Program, sessionBody } from './audit-record.ts';
+import { deleteOld, type Keep } from './audit-retention.ts';
 
 export const AUDIT_MODES = ['required', 'best-effort'] as const;
 export type AuditMode = (typeof AUDIT_MODES)[number];
@@ -30,9 +34,14 @@ export type AuditSettings = {
   readonly mode: AuditMode;
   /** PEM of the Ed25519 key that signs checkpoints; null: there are none. */
   readonly key: string | null;
+  readonly keep: Keep;
 };
 
-export const AUDIT_DEFAULTS: AuditSettings = { mode: 'required', key: null };
+export const AUDIT_DEFAULTS: AuditSettings = {
+  mode: 'required',
+  key: null,
+  keep: { bytes: AUDIT_KEEP_BYTES, ms: AUDIT_KEEP_MS },
+};
 
 export type AuditOptions = AuditSettings & {
   /** Of mode 0700; holds nothing else. */
@@ -42,8 +51,10 @@ export type AuditOptions = AuditSettings & {
   readonly onTrouble: (error: Error | null) => void;
   /** Who writes: its sessions are recorded, too. */
   readonly program?: Program;
+  /** Told when old files cannot be deleted. */
+  readonly onKept: (error: unknown) => void;
   readonly fileBytesMax?: number;
-  readonly filesMax?: number;
+  readonly fileMsMax?: number;
 };
 
 /** Records that are written together. */
@@ -68,6 +79,7 @@ export class Audit {
   readonly #clock: Clock;
   readonly #onTrouble: AuditOptions['onTrouble'];
   readonly #program: Program | null;
+  readonly #options: AuditOptions;
   readonly #session = randomUUID();
   readonly #file: AuditFile;
   readonly #chain: Chain;
@@ -76,6 +88,8 @@ export class Audit {
   /** Until the first flush, so that what the last process left is signed at once. */
   #isCheckpointDue = true;
   readonly #ticking: NodeJS.Timeout;
+  /** When it is next looked for what is too old. */
+  #lookMs = 0;
   /** Set while something is being written; what comes meanwhile follows in one piece. */
   #writing: Promise<void> | null = null;
   #trouble: Error | null = null;
@@ -93,9 +107,10 @@ export class Audit {
     this.#clock = options.clock;
     this.#onTrouble = options.onTrouble;
     this.#program = options.program ?? null;
+    this.#options = options;
     this.#file = file;
     this.#chain = chain;
-    this.#ticking = setInterval(() => this.#sign(), AUDIT_CHECKPOINT_MS).unref();
+    this.#ticking = setInterval(() => this.#tick(), AUDIT_CHECKPOINT_MS).unref();
   }
 
   /**
@@ -103,8 +118,8 @@ export class Audit {
    * acknowledged.
    */
   static async open(options: AuditOptions): Promise<Audit> {
-    const { fileBytesMax = AUDIT_FILE_BYTES_MAX, filesMax = AUDIT_FILES_MAX } = options;
-    const { file, end } = await AuditFile.open(options.folder, { fileBytesMax, filesMax });
+    const { fileBytesMax = AUDIT_FILE_BYTES_MAX, fileMsMax = AUDIT_FILE_MS_MAX } = options;
+    const { file, end } = await AuditFile.open(options.folder, { fileBytesMax, fileMsMax });
     const signer = options.key === null ? null : signerOf(options.key);
     const chain = new Chain({ ...end, unsigned: 0 }, options.clock, signer);
     const audit = new Audit(options, file, chain);
@@ -179,6 +194,33 @@ export class Audit {
     await this.#file.close();
   }
 
+  /** Also when nothing happens files grow old. */
+  #tick(): void {
+    this.#sign();
+    if (this.#writing === null && this.#clock.wallMs() >= this.#lookMs) {
+      this.#writing = this.#turn();
+    }
+  }
+
+  async #turn(): Promise<void> {
+    const nowMs = this.#clock.wallMs();
+    await this.#file.turn(this.#chain.end.seq, nowMs).catch(this.#options.onKept);
+    this.#keepLess(nowMs);
+    this.#writing = null;
+    this.#flush();
+  }
+
+  #keepLess(nowMs: number): void {
+    this.#lookMs = nowMs + KEEP_LOOK_MS;
+    const { folder, keep, fileBytesMax = AUDIT_FILE_BYTES_MAX } = this.#options;
+    try {
+      // The file in use may become as large as it can until it is looked again.
+      deleteOld(folder, { ...keep, bytes: keep.bytes - fileBytesMax }, nowMs);
+    } catch (error) {
+      this.#options.onKept(error);
+    }
+  }
+
   #sign(): void {
     this.#isCheckpointDue = !this.#chain.isSigned || this.#batch.bodies.length > 0;
     this.#flush();
@@ -231,7 +273,9 @@ export class Audit {
     const lines = Buffer.from(this.#linesOf(batch, missing));
     for (;;) {
       try {
-        await this.#watched(batch, this.#file.append(lines, end.seq));
+        const nowMs = this.#clock.wallMs();
+        const isNewFile = await this.#watched(batch, this.#file.append(lines, end.seq, nowMs));
+        if (isNewFile || nowMs >= this.#lookMs) this.#keepLess(nowMs);
         return;
       } catch (error) {
         this.#refuse(batch, error instanceof Error ? error : new Error(String(error)));
@@ -251,14 +295,19 @@ export class Audit {
   }
 
   /** A disk may also say nothing at all. */
-  async #watched(batch: Batch, append: Promise<void>): Promise<void> {
+  async #watched<T>(batch: Batch, append: Promise<T>): Promise<T> {
     const slow = new Error(`the disk has not answered for ${AUDIT_STALL_MS} ms`);
     const timer = setTimeout(() => this.#refuse(batch, slow), AUDIT_STALL_MS);
     try {
-      await append;
+      const appended = await append;
+      this.#recover();
+      return appended;
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  #recover(): void {
     if (this.#trouble === null) return;
     this.#trouble = null;
     this.#onTrouble(null);

@@ -21,6 +21,7 @@ import { governanceFacts } from './governance-status.ts';
 import type { GovernanceSync } from './governance-sync.ts';
 import { type Managed, manage } from './managed.ts';
 import type { PolicyService } from './policy.ts';
+import { recordsStatus } from './records-status.ts';
 import { sandboxVariables } from './sandbox-variables.ts';
 import { formatListen, type Sandboxes } from './sandboxes.ts';
 import { buildServer } from './server.ts';
@@ -38,6 +39,8 @@ export type InstanceOptions = ProxyOptions & {
   /** Where the key of the secrets shall be. */
   readonly keyStore: KeyPlace;
   readonly audit: AuditSettings;
+  /** How long rows of the log are kept. */
+  readonly logKeepMs: number;
   /** Whose policies hold here; absent: as before. */
   readonly governance?: GovernanceOptions | 'off' | undefined;
   readonly version: string;
@@ -235,7 +238,7 @@ type Parts = {
 };
 
 function statusOf(
-  { version }: InstanceOptions,
+  options: InstanceOptions,
   { paths, clock, pid, logFile }: Surroundings,
   { startedMs, configuration, pool, policy, sandboxes, keys, audit }: Parts,
 ): () => DaemonStatus {
@@ -250,13 +253,10 @@ function statusOf(
     sandboxes: sandboxes.list().length,
     preset: policy.preset,
     uptime_ms: Math.round(clock.monotonicMs() - startedMs),
-    version,
+    version: options.version,
     log: logFile,
     audit: paths.audit,
-    audit_mode: audit.status.mode,
-    audit_problem: audit.status.problem,
-    audit_lost: audit.status.lost,
-    audit_refused: audit.status.refused,
+    ...recordsStatus(audit, paths.audit, options),
     key_place: keys.status.place,
     key_file: paths.vaultKey,
     key_problem: keys.status.problem,

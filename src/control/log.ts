@@ -2,8 +2,9 @@
 // much traffic there was. A view for people; the record of every exchange is audit.ts.
 import { renameSync, rmSync } from 'node:fs';
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
+import type { Clock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
-import { AUDIT_FLUSH_MS, LOG_ROWS_MAX } from '../base/limits.ts';
+import { AUDIT_FLUSH_MS, KEEP_LOOK_MS, LOG_ROWS_MAX } from '../base/limits.ts';
 import type { Address } from '../policy/address.ts';
 import type { Host } from '../policy/host.ts';
 import { ruleLabel, ruleText } from '../policy/reasons.ts';
@@ -42,7 +43,14 @@ type Delta = {
   count: number;
 };
 
-type OnTrouble = (error: unknown) => void;
+export type LogOptions = {
+  readonly clock: Clock;
+  /** The log cannot be written, or was put aside. */
+  readonly onTrouble: (error: unknown) => void;
+  /** Rows that were not seen for so long are forgotten; infinite for never. */
+  readonly keepMs: number;
+  readonly rowsMax?: number;
+};
 
 /** Where failures to reach an allowed destination begin; only these are told in REASON. */
 const UPSTREAM_CODE = /^SALLYPORT_(UPSTREAM|DNS)_/;
@@ -58,30 +66,36 @@ export function isListed({ verdict, method, mode, code }: Outcome): boolean {
 
 export class DecisionLog {
   readonly #database: DatabaseSync;
-  readonly #onTrouble: OnTrouble;
+  readonly #clock: Clock;
+  readonly #onTrouble: LogOptions['onTrouble'];
+  readonly #keepMs: number;
   readonly #rowsMax: number;
   readonly #waiting = new Map<string, Delta>();
   /** At least as many as there are. */
   #rows: number;
   #timer: NodeJS.Timeout | null = null;
+  /** When it is next looked for rows that are too old. */
+  #lookMs = 0;
 
-  private constructor(database: DatabaseSync, onTrouble: OnTrouble, rowsMax: number) {
+  private constructor(database: DatabaseSync, options: LogOptions) {
     this.#database = database;
-    this.#onTrouble = onTrouble;
-    this.#rowsMax = rowsMax;
+    this.#clock = options.clock;
+    this.#onTrouble = options.onTrouble;
+    this.#keepMs = options.keepMs;
+    this.#rowsMax = options.rowsMax ?? LOG_ROWS_MAX;
     this.#rows = this.#count();
   }
 
   /** A damaged log is put aside and begun anew: no decision rests on it. */
-  static open(path: string, onTrouble: OnTrouble, rowsMax: number = LOG_ROWS_MAX): DecisionLog {
+  static open(path: string, options: LogOptions): DecisionLog {
     try {
-      return new DecisionLog(openDatabase(path, LOG_MIGRATIONS, 'NORMAL'), onTrouble, rowsMax);
+      return new DecisionLog(openDatabase(path, LOG_MIGRATIONS, 'NORMAL'), options);
     } catch (error) {
       if (!(error instanceof SallyportError)) throw error;
-      onTrouble(error);
+      options.onTrouble(error);
       renameSync(path, `${path}.damaged`);
       for (const suffix of ['-wal', '-shm']) rmSync(path + suffix, { force: true });
-      return new DecisionLog(openDatabase(path, LOG_MIGRATIONS, 'NORMAL'), onTrouble, rowsMax);
+      return new DecisionLog(openDatabase(path, LOG_MIGRATIONS, 'NORMAL'), options);
     }
   }
 
@@ -118,6 +132,7 @@ export class DecisionLog {
     this.#rows += this.#waiting.size;
     this.#waiting.clear();
     if (this.#rows > this.#rowsMax) this.#prune();
+    if (this.#clock.wallMs() >= this.#lookMs) this.#forgetOld();
   }
 
   /**
@@ -134,7 +149,7 @@ export class DecisionLog {
         `SELECT * FROM log WHERE last_seen_ms >= ?1 AND (?2 IS NULL OR sandbox = ?2)
          ORDER BY last_seen_ms DESC`,
       )
-      .iterate(filter.sinceMs ?? 0, filter.sandbox ?? null);
+      .iterate(Math.max(filter.sinceMs ?? 0, this.#oldestMs()), filter.sandbox ?? null);
     for (const found of all) {
       if (left === 0) break;
       const { last_seen_ms: lastMs } = found;
@@ -201,6 +216,16 @@ export class DecisionLog {
 
   #count(): number {
     return Number(this.#database.prepare('SELECT count(*) AS rows FROM log').get()?.rows);
+  }
+
+  #oldestMs(): number {
+    return Math.max(0, this.#clock.wallMs() - this.#keepMs);
+  }
+
+  #forgetOld(): void {
+    this.#lookMs = this.#clock.wallMs() + KEEP_LOOK_MS;
+    this.#database.prepare('DELETE FROM log WHERE last_seen_ms < ?').run(this.#oldestMs());
+    this.#rows = this.#count();
   }
 
   /** A tenth at a time, so that a full log is not pruned at every flush. */

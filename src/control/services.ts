@@ -42,6 +42,13 @@ export type DaemonStatus = {
   readonly log: string | null;
   readonly audit: string;
   readonly audit_mode: AuditMode;
+  /** What is on the disk, and how much of it may be; null: for ever. */
+  readonly audit_bytes: number;
+  readonly audit_keep_bytes: number;
+  readonly audit_keep_ms: number | null;
+  /** How long rows of `policy log` are kept, and how many; null: for ever. */
+  readonly log_keep_ms: number | null;
+  readonly log_rows_max: number;
   /** Why it cannot be written at present. */
   readonly audit_problem: string | null;
   /** Records that are missing, and exchanges refused for want of one, since the start. */

@@ -3,14 +3,16 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { z } from 'zod';
-import { parseDuration } from '../base/duration.ts';
+import { parseDuration, parseKeep } from '../base/duration.ts';
 import { ed25519PrivateKey } from '../base/ed25519.ts';
 import {
   APPROVAL_WAIT_MS_MAX,
+  AUDIT_KEEP_BYTES_MIN,
   DRAIN_TIMEOUT_MS_MAX,
   GOVERNANCE_INTERVAL_MS_MAX,
   GOVERNANCE_INTERVAL_MS_MIN,
 } from '../base/limits.ts';
+import { parseSize } from '../base/size.ts';
 import { parseResources } from '../policy/resource.ts';
 import { splitClientCertificate } from './client-certificates.ts';
 
@@ -94,4 +96,14 @@ export function checkSigningKey(path: string): void {
   if (ed25519PrivateKey(readFileSync(path, 'utf8')) === null) {
     throw new Error(`${path} holds no Ed25519 private key (PEM)`);
   }
+}
+
+export function checkKeep(text: string): void {
+  if ((parseKeep(text) ?? 0) > 0) return;
+  throw new Error(`"${text}" is no time such as 12h, 30d or forever`);
+}
+
+export function checkAuditSize(text: string): void {
+  if ((parseSize(text) ?? 0) >= AUDIT_KEEP_BYTES_MIN) return;
+  throw new Error(`"${text}" is no size such as 500MiB or 2GiB, at least 200MiB`);
 }

@@ -2,7 +2,7 @@
 // a change waits for the next start. The published schema and the list in docs/ are made from this.
 import { Resolver } from 'node:dns';
 import { z } from 'zod';
-import { GOVERNANCE_TEAMS_MAX, WORKERS_MAX } from '../base/limits.ts';
+import { GOVERNANCE_TEAMS_MAX, LOG_ROWS_MAX, WORKERS_MAX } from '../base/limits.ts';
 import { KEY_PLACES } from '../credentials/key-store.ts';
 import { PRESET_NAMES } from '../policy/presets.ts';
 import { AUDIT_DEFAULTS, AUDIT_MODES } from './audit.ts';
@@ -12,12 +12,14 @@ import { LOG_LEVELS } from './services.ts';
 import {
   checkAbsolute,
   checkApprovalWait,
+  checkAuditSize,
   checkAuthority,
   checkClientCertificate,
   checkDuration,
   checked,
   checkGovernanceInterval,
   checkGovernanceSource,
+  checkKeep,
   checkResource,
   checkSigningKey,
   listOf,
@@ -54,6 +56,20 @@ export const SETTINGS = {
     isPath: true,
     description:
       'Absolute path of an Ed25519 private key, PEM, that signs checkpoints of the audit; empty: none does.',
+  }),
+  'audit.keepAge': setting({
+    type: 'string',
+    schema: checked(z.string(), checkKeep),
+    fallback: '90d',
+    option: '--audit-keep-age',
+    description: 'How long records of the audit are kept, such as 30d, or forever.',
+  }),
+  'audit.keepSize': setting({
+    type: 'string',
+    schema: checked(z.string(), checkAuditSize),
+    fallback: '2GiB',
+    option: '--audit-keep-size',
+    description: 'How large the audit may become, at least 200MiB; the oldest files go first.',
   }),
   'audit.mode': setting({
     type: 'string',
@@ -172,6 +188,13 @@ export const SETTINGS = {
     fallback: '24h',
     option: '--governance-grace',
     description: 'How long what was granted holds when it cannot be asked, at most 24h.',
+  }),
+  'log.keepAge': setting({
+    type: 'string',
+    schema: checked(z.string(), checkKeep),
+    fallback: '30d',
+    option: '',
+    description: `How long rows of policy log are kept that are not seen again, such as 7d, or forever; ${LOG_ROWS_MAX} rows at most.`,
   }),
   'network.addressGuard': setting({
     type: 'string',

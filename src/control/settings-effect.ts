@@ -1,8 +1,16 @@
 // What settings do: all of them at a start, some of them while it runs.
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { parseDuration } from '../base/duration.ts';
-import { GOVERNANCE_GRACE_MS, GOVERNANCE_INTERVAL_MS, WORKERS_MAX } from '../base/limits.ts';
+import { parseDuration, parseKeep } from '../base/duration.ts';
+import {
+  AUDIT_KEEP_BYTES,
+  AUDIT_KEEP_MS,
+  GOVERNANCE_GRACE_MS,
+  GOVERNANCE_INTERVAL_MS,
+  LOG_KEEP_MS,
+  WORKERS_MAX,
+} from '../base/limits.ts';
+import { parseSize } from '../base/size.ts';
 import { parseResources } from '../policy/resource.ts';
 import type { AuditSettings } from './audit.ts';
 import { readClientCertificates } from './client-certificates.ts';
@@ -58,6 +66,7 @@ export function instanceOptions(values: SettingValues, nowMs: number): StartFact
     },
     keyStore: values['secrets.keyStore'],
     audit: auditOf(values),
+    logKeepMs: parseKeep(values['log.keepAge']) ?? LOG_KEEP_MS,
     defaultSandbox: values['daemon.defaultSandbox'] || undefined,
     addressGuard: values['network.addressGuard'],
     via: values['network.via'],
@@ -79,7 +88,14 @@ export function instanceOptions(values: SettingValues, nowMs: number): StartFact
 
 function auditOf(values: SettingValues): AuditSettings {
   const file = values['audit.key'];
-  return { mode: values['audit.mode'], key: file === '' ? null : textOf(file) };
+  return {
+    mode: values['audit.mode'],
+    key: file === '' ? null : textOf(file),
+    keep: {
+      bytes: parseSize(values['audit.keepSize']) ?? AUDIT_KEEP_BYTES,
+      ms: parseKeep(values['audit.keepAge']) ?? AUDIT_KEEP_MS,
+    },
+  };
 }
 
 /** How long a stop waits for what runs, in milliseconds. */

@@ -20,6 +20,8 @@ export type State = {
 export type StateOptions = {
   readonly keyStore: KeyPlace;
   readonly audit: AuditSettings;
+  /** How long rows of the log are kept. */
+  readonly logKeepMs: number;
   readonly version: string;
 };
 
@@ -29,13 +31,16 @@ export async function openState(
   around: Surroundings,
   closing: Closing,
 ): Promise<State> {
-  const { paths, logger } = around;
+  const { paths, clock, logger } = around;
   const store = Store.open(paths.policyDatabase);
   closing.push(() => store.close());
   const keys = await openSecretKey(options.keyStore, around, store.secrets);
-  const log = DecisionLog.open(paths.logDatabase, (error) =>
-    logger.warn({ error: describe(error) }, 'the log of decisions cannot be written'),
-  );
+  const log = DecisionLog.open(paths.logDatabase, {
+    clock,
+    keepMs: options.logKeepMs,
+    onTrouble: (error) =>
+      logger.warn({ error: describe(error) }, 'the log of decisions cannot be written'),
+  });
   closing.push(() => log.close());
   const audit = await openAudit(options, around);
   closing.push(() => closeAudit(audit, logger));
@@ -57,6 +62,8 @@ function openAudit(
       hostname: hostname(),
       os: platform(),
     },
+    onKept: (error) =>
+      logger.warn({ error: describe(error) }, 'old files of the audit cannot be deleted'),
     onTrouble: (error) => {
       const facts = error === null ? {} : { error: describe(error) };
       if (error === null) logger.info('the audit can be written again');

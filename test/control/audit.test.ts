@@ -5,12 +5,14 @@ import {
   rmdirSync,
   rmSync,
   statSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { Audit, type AuditMode } from '../../src/control/audit.ts';
 import { auditFiles } from '../../src/control/audit-files.ts';
+import { keptIn } from '../../src/control/audit-retention.ts';
 import { verifyAudit } from '../../src/control/audit-verify.ts';
 import { outcomeOf, PLAIN_AUDIT, temporaryFolder } from '../helpers/control.ts';
 
@@ -26,6 +28,8 @@ function linesOf(folder: string): Line[] {
       .map((line) => JSON.parse(line) as Line);
   });
 }
+
+const HOUR_MS = 3_600_000;
 
 const failing = (error: Error | null): void => {
   throw error ?? new Error('recovered without a failure');
@@ -89,18 +93,15 @@ t.test('an empty newest file takes its number from its name', async (t) => {
   );
 });
 
-t.test('files are changed at their size, and only so many kept', async (t) => {
+t.test('files are changed at their size, and only so much is kept', async (t) => {
   const folder = temporaryFolder(t);
-  const audit = await Audit.open({
-    ...PLAIN_AUDIT,
-    folder,
-    onTrouble: failing,
-    fileBytesMax: 1_000,
-    filesMax: 3,
-  });
+  const keep = { bytes: 6_000, ms: Number.POSITIVE_INFINITY };
+  const options = { ...PLAIN_AUDIT, keep, folder, onTrouble: failing, fileBytesMax: 1_000 };
+  const audit = await Audit.open(options);
   for (let i = 0; i < 40; i++) await audit.record([outcomeOf()]);
   await audit.close();
-  t.equal(auditFiles(folder).length, 3);
+  const { files, bytes } = keptIn(folder);
+  t.ok(files > 1 && bytes <= 6_000 && bytes > 4_000, `${files} files, ${bytes} bytes`);
   const seqs = linesOf(folder).map(({ seq }) => seq);
   t.equal(seqs.at(-1), 40);
   t.ok(
@@ -111,6 +112,44 @@ t.test('files are changed at their size, and only so many kept', async (t) => {
     const first = JSON.parse(readFileSync(path, 'utf8').split('\n', 1)[0] ?? '') as Line;
     t.match(path, String(first.seq).padStart(15, '0'));
   }
+});
+
+t.test('records go when they are old, a file at a time, and the chain holds', async (t) => {
+  const folder = temporaryFolder(t);
+  let nowMs = Date.now();
+  const clock = { wallMs: () => nowMs, monotonicMs: () => nowMs };
+  const options = {
+    ...PLAIN_AUDIT,
+    clock,
+    folder,
+    keep: { bytes: 1e9, ms: 3 * HOUR_MS },
+    fileMsMax: HOUR_MS,
+    onTrouble: failing,
+  };
+  /** Files get their times from the system's clock, which is not ours. */
+  const write = async (audit: Audit): Promise<void> => {
+    await audit.record([outcomeOf({ time_ms: nowMs })]);
+    const path = auditFiles(folder).at(-1) ?? '';
+    utimesSync(path, nowMs / 1_000, nowMs / 1_000);
+  };
+  const first = await Audit.open(options);
+  await write(first);
+  await write(first);
+  nowMs += HOUR_MS - 1;
+  await first.close();
+  const second = await Audit.open(options);
+  await write(second);
+  t.equal(auditFiles(folder).length, 1, 'a restart makes no new file');
+  for (let hour = 0; hour < 5; hour++) {
+    nowMs += HOUR_MS;
+    await write(second);
+  }
+  await second.close();
+  t.strictSame(
+    linesOf(folder).map(({ seq }) => seq),
+    [5, 6, 7, 8],
+  );
+  t.match(await verifyAudit([folder]), { ok: true, first_seq: 5 });
 });
 
 t.test('a large batch is not held back for the flush', async (t) => {

@@ -3,6 +3,7 @@
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
+import { systemClock } from '../../src/base/clock.ts';
 import { Followers } from '../../src/control/follow.ts';
 import { DecisionLog } from '../../src/control/log.ts';
 import type { LogFilter } from '../../src/control/log-filter.ts';
@@ -82,7 +83,11 @@ async function followed(filter: LogFilter): Promise<string[]> {
 }
 
 t.test('sums and live stream show what is asked for', async (t) => {
-  const log = DecisionLog.open(join(temporaryFolder(t), 'log.db'), failing);
+  const log = DecisionLog.open(join(temporaryFolder(t), 'log.db'), {
+    clock: systemClock,
+    onTrouble: failing,
+    keepMs: Number.POSITIVE_INFINITY,
+  });
   t.teardown(() => log.close());
   log.add(OUTCOMES);
   log.note({ ...MOUNT, time_ms: 9_000, rule: 'a, default-fs-read-allow-all', reason: null });

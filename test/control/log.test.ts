@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { systemClock } from '../../src/base/clock.ts';
 import { DecisionLog } from '../../src/control/log.ts';
 import { outcomeOf, temporaryFolder } from '../helpers/control.ts';
 
@@ -8,9 +9,15 @@ const failing = (error: unknown): void => {
   throw error;
 };
 
+const OPTIONS = {
+  clock: systemClock,
+  onTrouble: failing,
+  keepMs: Number.POSITIVE_INFINITY,
+};
+
 t.test('one row for each destination, with when and how often', async (t) => {
   const path = join(temporaryFolder(t), 'log.db');
-  const log = DecisionLog.open(path, failing);
+  const log = DecisionLog.open(path, OPTIONS);
   const atMs = Date.UTC(2026, 5, 1);
   const denied = { verdict: 'deny', deny_kind: 'implicit', rule: null, source: null } as const;
   const reason = 'No matching allow rule (default deny)';
@@ -23,7 +30,7 @@ t.test('one row for each destination, with when and how often', async (t) => {
   log.flush();
   log.add([outcomeOf({ time_ms: atMs + 9 })]);
   log.close();
-  const again = DecisionLog.open(path, failing);
+  const again = DecisionLog.open(path, OPTIONS);
   t.teardown(() => again.close());
   t.strictSame(again.list({ type: 'network' }, 0), {
     blocked_hosts: [
@@ -55,7 +62,7 @@ t.test('one row for each destination, with when and how often', async (t) => {
 });
 
 t.test('mounts are rows of a type of their own', async (t) => {
-  const log = DecisionLog.open(join(temporaryFolder(t), 'log.db'), failing);
+  const log = DecisionLog.open(join(temporaryFolder(t), 'log.db'), OPTIONS);
   t.teardown(() => log.close());
   const mount = {
     time_ms: 1_000.5,
@@ -85,7 +92,7 @@ t.test('mounts are rows of a type of their own', async (t) => {
 });
 
 t.test('rows name the rule and why', async (t) => {
-  const log = DecisionLog.open(join(temporaryFolder(t), 'log.db'), failing);
+  const log = DecisionLog.open(join(temporaryFolder(t), 'log.db'), OPTIONS);
   t.teardown(() => log.close());
   const rule = '2d3c1f0e-4a73-4e05-bc9d-f2f9a4b50d67';
   log.add([
@@ -119,7 +126,7 @@ t.test('rows name the rule and why', async (t) => {
 });
 
 t.test('lists one sandbox, and the latest', async (t) => {
-  const log = DecisionLog.open(join(temporaryFolder(t), 'log.db'), failing);
+  const log = DecisionLog.open(join(temporaryFolder(t), 'log.db'), OPTIONS);
   t.teardown(() => log.close());
   for (const n of [1, 2, 3])
     log.add([outcomeOf({ host: `h${n}`, time_ms: n, sandbox: `s${n % 2}` })]);
@@ -136,7 +143,7 @@ t.test('lists one sandbox, and the latest', async (t) => {
 });
 
 t.test('holds no more than its rows, the oldest leave', async (t) => {
-  const log = DecisionLog.open(join(temporaryFolder(t), 'log.db'), failing, 100);
+  const log = DecisionLog.open(join(temporaryFolder(t), 'log.db'), { ...OPTIONS, rowsMax: 100 });
   t.teardown(() => log.close());
   for (let n = 0; n < 1_000; n++) log.add([outcomeOf({ host: `h${n}`, time_ms: n })]);
   const { allowed_hosts: rows } = log.list({ type: 'network' }, 0);
@@ -148,9 +155,35 @@ t.test('a damaged log is put aside', async (t) => {
   const path = join(temporaryFolder(t), 'log.db');
   writeFileSync(path, 'this is no database at all, whatever it may be called '.repeat(100));
   const troubles: unknown[] = [];
-  const log = DecisionLog.open(path, (error) => troubles.push(error));
+  const log = DecisionLog.open(path, {
+    ...OPTIONS,
+    onTrouble: (error) => troubles.push(error),
+  });
   t.teardown(() => log.close());
   t.match(troubles, [{ code: 'SALLYPORT_STORE_CORRUPT' }]);
   log.add([outcomeOf()]);
   t.equal(log.list({ type: 'network' }, 0).allowed_hosts.length, 1);
+});
+
+t.test('rows that were not seen for long are forgotten, by hand and by themselves', async (t) => {
+  const clock = { wallMs: () => nowMs, monotonicMs: () => nowMs };
+  let nowMs = 100_000_000_000;
+  const path = join(temporaryFolder(t), 'log.db');
+  const options = { ...OPTIONS, clock, keepMs: 86_400_000 };
+  const log = DecisionLog.open(path, options);
+  const hosts = (from: DecisionLog): string[] =>
+    from.list({}, 0).allowed_hosts.map(({ host }) => host);
+  log.add([outcomeOf({ host: 'old.test', time_ms: nowMs })]);
+  log.add([outcomeOf({ host: 'again.test', time_ms: nowMs })]);
+  log.flush();
+  nowMs += 80_000_000;
+  log.add([outcomeOf({ host: 'again.test', time_ms: nowMs })]);
+  t.strictSame(hosts(log), ['again.test:443', 'old.test:443']);
+  nowMs += 80_000_000;
+  t.strictSame(hosts(log), ['again.test:443'], 'not shown any more');
+  log.add([outcomeOf({ host: 'new.test', time_ms: nowMs })]);
+  log.close();
+  const all = DecisionLog.open(path, { ...options, keepMs: Number.POSITIVE_INFINITY });
+  t.strictSame(hosts(all), ['new.test:443', 'again.test:443'], 'and gone');
+  all.close();
 });

@@ -50,7 +50,14 @@ export function keyIn(keyFile: string, isNeeded: () => boolean = () => false): P
 }
 
 /** An audit as it is without being asked for anything; the folder is for the test to say. */
-export const PLAIN_AUDIT = { ...AUDIT_DEFAULTS, clock: systemClock } as const;
+export const PLAIN_AUDIT = {
+  ...AUDIT_DEFAULTS,
+  clock: systemClock,
+  fileMsMax: Number.POSITIVE_INFINITY, // Outcomes of tests are of any time.
+  onKept: (error: unknown) => {
+    throw error;
+  },
+} as const;
 
 /** What became of one exchange; as plain as can be but for `facts`. */
 export function outcomeOf(facts: Partial<Outcome> = {}): Outcome {
@@ -111,6 +118,7 @@ export async function startWorld(
       workers: 1,
       keyStore: 'file',
       audit: AUDIT_DEFAULTS,
+      logKeepMs: Number.POSITIVE_INFINITY,
       addressGuard: 'strict',
       via: false,
       forwardedFor: false,
