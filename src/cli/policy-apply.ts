@@ -34,8 +34,8 @@ export function addDocumentCommands(policy: Command, context: Context): void {
 
 const APPLY_HELP = `
 What the file does not say goes: global rules, and rules of the sandboxes that it names. Rules of
-other sandboxes, of kits and of the organization stay, as do filesystem rules and approvals that end.
-The form is in docs/policy.schema.json.
+other sandboxes, of kits and of the organization stay, as do approvals that end, and filesystem rules
+if the file has no \`filesystem\`. The form is in docs/policy.schema.json.
 
   version: 1
   preset: deny-all
@@ -45,6 +45,8 @@ The form is in docs/policy.schema.json.
   sandboxes:
     my-sandbox:
       - deny: ads.example.com
+  filesystem:
+    - deny: ~/.ssh/**
 `;
 
 async function apply(context: Context, file: string, options: ApplyOptions): Promise<void> {
@@ -64,7 +66,7 @@ async function apply(context: Context, file: string, options: ApplyOptions): Pro
 }
 
 function bodyOf(document: PolicyDocument, { add, dryRun }: ApplyOptions): ApplyRequest {
-  const { preset, presetRules, rules, sandboxes } = document;
+  const { preset, presetRules, rules, sandboxes, filesystem, presetFilesystem } = document;
   return {
     mode: add ? 'add' : 'replace',
     dry_run: dryRun === true,
@@ -83,6 +85,19 @@ function bodyOf(document: PolicyDocument, { add, dryRun }: ApplyOptions): ApplyR
       ...(http && { methods: [...methodNames(http)], paths: [...http.paths] }),
       at,
     })),
+    filesystem:
+      filesystem?.map(({ decision, accesses, patterns, sandbox, at }) => ({
+        decision,
+        accesses: [...accesses],
+        patterns: patterns.map(({ text }) => text),
+        ...(sandbox !== null && { sandbox }),
+        at,
+      })) ?? null,
+    preset_filesystem:
+      presetFilesystem?.map(({ id, patterns }) => ({
+        id,
+        patterns: patterns.map(({ text }) => text),
+      })) ?? null,
     sandboxes: [...sandboxes],
   };
 }
@@ -121,8 +136,10 @@ function ruleText({
   protocols,
   methods,
   paths,
+  access,
 }: Change['rule']): string {
-  const what = methods === undefined ? protocols.join(',') : `${methods} ${paths?.join(', ')}`;
+  const requests = methods === undefined ? '' : `${methods} ${paths?.join(', ')}`;
+  const what = access ?? (methods === undefined ? protocols?.join(',') : requests);
   const name = id === undefined || isMadeId(id) ? '' : ` ${id}`;
   return `${decision} ${resources.join(', ')} [${what}] (${scope}${name})`;
 }

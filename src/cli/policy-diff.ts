@@ -29,6 +29,7 @@ export function addDiffCommand(policy: Command, context: Context): void {
       `
 Exit code 0: the policies say the same, 1: something changes, 2: error.
 A change without a request has none that was found: other rules may decide the same.
+Network rules only; \`policy apply --dry-run\` tells of filesystem rules, too.
 `,
     )
     .action((a: string, b: string | undefined, options: Options) => diff(context, a, b, options));
@@ -70,7 +71,7 @@ function running(context: Context, scopes: ScopeTable): Promise<readonly Rule[]>
 }
 
 function textOf(changes: readonly Change[], scopes: ScopeTable): string {
-  if (changes.length === 0) return 'No differences.\n';
+  if (changes.length === 0) return 'No network rules differ.\n';
   const without = changes.filter(({ witness }) => witness === null).length;
   const more = without === 0 ? '' : `; for ${without} no request was found that shows it`;
   const lines = changes.flatMap(({ op, statement, witness }) => [

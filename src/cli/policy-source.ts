@@ -3,12 +3,11 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { SallyportError } from '../base/errors.ts';
 import { DOCUMENT_BYTES_MAX } from '../base/limits.ts';
 import type { ControlClient } from '../control/client.ts';
+import { documentOfListing } from '../control/listed-document.ts';
 import { type ListedFacts, type ListedRule, rulesOfListing } from '../control/listed-rules.ts';
 import type { SetupStatus } from '../control/schemas.ts';
-import { documentRules, type PolicyDocument, ScopeTable } from '../documents/document.ts';
+import { documentRules, type PolicyDocument, type ScopeTable } from '../documents/document.ts';
 import { readDocument } from '../documents/read.ts';
-import { isPreset, type PresetRule, presetRules } from '../policy/presets.ts';
-import { isMadeId } from '../policy/reasons.ts';
 import type { Rule } from '../policy/rule.ts';
 import type { Context } from './context.ts';
 
@@ -52,47 +51,12 @@ export async function runningRules(
 /** The local policy, as a file would say it: without rules that end by themselves. */
 export async function runningDocument(client: ControlClient): Promise<PolicyDocument> {
   const { preset } = await client.get<SetupStatus>('/policy/setup');
-  const scopes = new ScopeTable();
-  const rules = (await runningRules(client, scopes, true)).filter(
-    ({ source, expiresAt }) => source === 'local' && expiresAt === undefined,
+  const query = { type: 'all', include_inactive: 'true' };
+  const { rules } = await client.get<{ rules: readonly ListedFacts[] }>(
+    '/policy/network/rules',
+    query,
   );
-  return documentOf(preset, rules, scopes);
-}
-
-/** @param rules  local ones; those of the preset are told by how they came */
-function documentOf(
-  preset: string | null,
-  rules: readonly ListedRule[],
-  scopes: ScopeTable,
-): PolicyDocument {
-  const known = preset !== null && isPreset(preset) ? preset : null;
-  const [own, ofPreset] = [rules.filter(isOwn), rules.filter((rule) => !isOwn(rule))];
-  const given = ofPreset.map(({ id, decision, resources }) => ({ id, decision, resources }));
-  const isUsual = known !== null && sayOf(given) === sayOf(presetRules(known));
-  const named = own.map(({ id, source, scope, createdVia, ...facts }) => ({
-    ...facts,
-    id: isMadeId(id) ? null : id,
-    sandbox: scopes.nameOf(scope) ?? null,
-    at: '',
-  }));
-  const sandboxes = new Set(named.flatMap(({ sandbox }) => sandbox ?? []));
-  return {
-    preset: known,
-    presetRules: isUsual ? null : given,
-    rules: named,
-    sandboxes: [...sandboxes].map((name) => ({ name, at: '' })),
-  };
-}
-
-function isOwn({ createdVia }: ListedRule): boolean {
-  return createdVia !== 'default';
-}
-
-function sayOf(rules: readonly PresetRule[]): string {
-  const said = rules.map(
-    ({ id, resources }) => `${id} ${resources.map(({ text }) => text).sort()}`,
-  );
-  return said.sort().join('\n');
+  return documentOfListing(preset, rules);
 }
 
 /** @throws SALLYPORT_USAGE */

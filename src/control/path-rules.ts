@@ -11,6 +11,7 @@ import { type Decision, GLOBAL_SCOPE } from '../policy/rule.ts';
 import type { Changes } from './changes.ts';
 import type { Draft } from './draft.ts';
 import type { StoredPathRule } from './path-rule-store.ts';
+import type { PathPlan } from './plan-paths.ts';
 import { fixedReason } from './removal.ts';
 import { uninitialized } from './rule-input.ts';
 
@@ -135,6 +136,33 @@ export function addDefaults(draft: Draft, createdAtMs: number): void {
   put(draft, [...draft.pathRules, ...defaultPathRules(createdAtMs)]);
 }
 
+/**
+ * The rules as they are after a policy file is applied; the same list when nothing changes.
+ *
+ * @throws SALLYPORT_POLICY_TOO_LARGE, SALLYPORT_CONFLICT
+ */
+export function rulesAfter(
+  draft: Draft,
+  { isGiven, changes }: PathPlan,
+  createdAtMs: number,
+): readonly StoredPathRule[] {
+  const defaults = draft.preset === null && !isGiven ? defaultPathRules(createdAtMs) : [];
+  const gone = new Set(changes.flatMap(({ op, rule }) => (op === 'remove' ? [rule.id] : [])));
+  const added = changes.flatMap((change): StoredPathRule[] => {
+    if (change.op === 'remove') return [];
+    const { id: given, ...facts } = change.rule;
+    const id = given ?? randomUUID();
+    const createdVia = given === null ? 'added' : 'default';
+    return [{ ...facts, id, name: id, source: 'local', createdVia, createdAtMs }];
+  });
+  if (gone.size + added.length + defaults.length === 0) return draft.pathRules;
+  const left = draft.pathRules.filter(({ id }) => !gone.has(id));
+  const rules = [...left, ...defaults, ...added];
+  checkSize(rules);
+  if (draft.semantics.conflicts === 'refuse') checkConflicts(added, { pathRules: rules });
+  return rules;
+}
+
 /** Puts what an organisation says in place of what it said. @throws SALLYPORT_POLICY_TOO_LARGE */
 export function takeOver(draft: Draft, given: readonly GivenPathRule[], createdAtMs: number): void {
   const common = { source: 'remote', scope: GLOBAL_SCOPE, createdVia: 'provisioned' } as const;
@@ -144,6 +172,12 @@ export function takeOver(draft: Draft, given: readonly GivenPathRule[], createdA
 
 /** @throws SALLYPORT_POLICY_TOO_LARGE */
 function put(draft: Draft, rules: readonly StoredPathRule[]): void {
+  checkSize(rules);
+  draft.pathRules = rules;
+}
+
+/** @throws SALLYPORT_POLICY_TOO_LARGE */
+function checkSize(rules: readonly StoredPathRule[]): void {
   const count = rules.reduce((sum, { patterns }) => sum + patterns.length, 0);
   if (count > FILE_PATTERNS_MAX) {
     throw new SallyportError(
@@ -151,7 +185,6 @@ function put(draft: Draft, rules: readonly StoredPathRule[]): void {
       `the filesystem rules would have ${count} paths; at most ${FILE_PATTERNS_MAX} are possible`,
     );
   }
-  draft.pathRules = rules;
 }
 
 function isAccess({ access }: StoredPathRule, { accesses }: PathSelector): boolean {
@@ -202,7 +235,7 @@ function without(rule: StoredPathRule, removals: readonly PathRemoval[]): Stored
 }
 
 /** As with network rules: the same path cannot be allowed and denied in one scope. @throws SALLYPORT_CONFLICT */
-function checkConflicts(added: readonly StoredPathRule[], draft: Draft): void {
+function checkConflicts(added: readonly StoredPathRule[], draft: Pick<Draft, 'pathRules'>): void {
   const faults = added.flatMap((rule) => {
     const texts = new Set(whole(rule).patterns);
     const against = draft.pathRules.filter(

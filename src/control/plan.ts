@@ -6,6 +6,7 @@ import { isMadeId } from '../policy/reasons.ts';
 import { GLOBAL_SCOPE, type Rule } from '../policy/rule.ts';
 import { protocolsOf, type RuleFacts, ruleFacts } from '../policy/rule-facts.ts';
 import type { Draft } from './draft.ts';
+import { type PathPlan, planPaths, type WantedPaths } from './plan-paths.ts';
 import type { ScopeNames } from './policy.ts';
 import { checkConflicts, type NewRule, uninitialized } from './rule-input.ts';
 import type { StoredRule } from './store.ts';
@@ -18,7 +19,7 @@ export type WantedRule = NewRule & {
 };
 
 /** A policy as somebody wants it. */
-export type Wanted = {
+export type Wanted = WantedPaths & {
   /** replace: what is not in it goes, in the global scope and in the sandboxes that it names. */
   readonly mode: 'replace' | 'add';
   /** Null, when adding: as it is. */
@@ -51,6 +52,7 @@ export type Plan = {
   /** What is there, and stays as it is. */
   readonly kept: number;
   readonly changes: readonly Change[];
+  readonly paths: PathPlan;
 };
 
 type Planning = {
@@ -68,8 +70,17 @@ type Planning = {
 export function planOf(draft: Draft, wanted: Wanted, scopes: ScopeNames): Plan {
   const faults: string[] = [];
   const preset = presetOf(draft, wanted);
-  const numbers = scopeNumbers(wanted, scopes, faults);
+  const numbers = scopeNumbers([...wanted.sandboxes, ...namedBy(wanted.rules)], scopes, faults);
   const managed = new Set([GLOBAL_SCOPE, ...numbers.values()]);
+  const paths = planPaths(
+    draft,
+    wanted,
+    wanted.mode,
+    pathNumbers(wanted, numbers, scopes, faults),
+    (at, error) => {
+      faults.push(placed(at, wordsOf(error)));
+    },
+  );
   // A rule that ends is nobody's file's: it neither goes by one nor stands for a rule that stays.
   const there = draft.select(
     ({ source, scope, expiresAtMs }) =>
@@ -87,33 +98,55 @@ export function planOf(draft: Draft, wanted: Wanted, scopes: ScopeNames): Plan {
   const { kept, changes } = compare(rules, planning);
   if (faults.length > 0) throw new SallyportError('SALLYPORT_POLICY_INVALID', faults.join('\n'));
   if (draft.semantics.conflicts === 'refuse') refuseConflicts(planning.there, changes);
-  return { preset, kept, changes };
+  return { preset, kept, changes, paths };
 }
 
 /** @throws SALLYPORT_POLICY_INVALID, SALLYPORT_POLICY_UNINITIALIZED */
-function presetOf(draft: Draft, { mode, preset, presetRules: given }: Wanted): string {
+function presetOf(draft: Draft, wanted: Wanted): string {
+  const { mode, preset, presetRules: given, presetFilesystem: paths } = wanted;
   if (preset !== null && !isPreset(preset)) throw invalid(`there is no preset "${preset}"`);
+  if (paths !== null && wanted.filesystem === null) {
+    throw invalid('the filesystem rules of the preset need the others beside them');
+  }
   if (mode === 'replace') {
     if (preset !== null) return preset;
     throw invalid('it names no preset, so it is no whole policy; its rules can be added to others');
   }
   if (draft.preset === null) throw uninitialized();
-  if (given !== null) throw invalid('the rules of the preset are not added to');
+  if (given !== null || paths !== null) throw invalid('the rules of the preset are not added to');
   if (preset === null || preset === draft.preset) return draft.preset;
   throw invalid(`the preset is ${draft.preset}, not ${preset}; only a whole policy changes it`);
 }
 
+type Naming = { readonly name: string; readonly at?: string | undefined };
+
+function namedBy(
+  rules: readonly { readonly sandbox?: string | undefined; readonly at?: string | undefined }[],
+): Naming[] {
+  return rules.flatMap(({ sandbox, at }) => (sandbox === undefined ? [] : [{ name: sandbox, at }]));
+}
+
+/** A sandbox that only filesystem rules name keeps its others. */
+function pathNumbers(
+  { filesystem }: Wanted,
+  numbers: ReadonlyMap<string, number>,
+  scopes: ScopeNames,
+  faults: string[],
+): ReadonlyMap<string, number> {
+  const more = namedBy(filesystem ?? []).filter(({ name }) => !numbers.has(name));
+  return new Map([...numbers, ...scopeNumbers(more, scopes, faults)]);
+}
+
 /** Every sandbox that is named, with its scope. */
 function scopeNumbers(
-  { rules, sandboxes }: Wanted,
+  named: readonly Naming[],
   scopes: ScopeNames,
   faults: string[],
 ): ReadonlyMap<string, number> {
   const numbers = new Map<string, number>();
-  const named = [...sandboxes, ...rules.map(({ sandbox, at }) => ({ name: sandbox, at }))];
   const unknown = new Set<string>();
   for (const { name, at } of named) {
-    if (name === undefined || numbers.has(name) || unknown.has(name)) continue;
+    if (numbers.has(name) || unknown.has(name)) continue;
     try {
       numbers.set(name, scopes.numberOf(name));
     } catch (error) {

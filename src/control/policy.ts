@@ -14,7 +14,7 @@ import { protocolsOf, type RuleFacts, ruleFacts } from '../policy/rule-facts.ts'
 import { Changes, type PolicyPublisher } from './changes.ts';
 import type { Draft } from './draft.ts';
 import type { StoredPathRule } from './path-rule-store.ts';
-import { addDefaults, type GivenPathRule, PathRules, takeOver } from './path-rules.ts';
+import { addDefaults, type GivenPathRule, PathRules, rulesAfter, takeOver } from './path-rules.ts';
 import { type Change, type Plan, planOf, type Wanted } from './plan.ts';
 import { checkRemovable, type Removal, selected, takeOut, whole } from './removal.ts';
 import { checkConflicts, type NewRule, uninitialized } from './rule-input.ts';
@@ -142,7 +142,8 @@ export class PolicyService<Prepared = unknown> {
       const removed = plan.changes.filter(({ op }) => op === 'remove').length;
       const added = plan.changes.filter(({ op }) => op === 'add').length;
       checkCount(draft.count + added - removed);
-      if (!dryRun) this.#carryOut(draft, plan);
+      const paths = rulesAfter(draft, plan.paths, this.#clock.wallMs());
+      if (!dryRun) this.#carryOut(draft, plan, paths);
       planned.push(plan);
     });
     return planned.at(-1) as Plan;
@@ -299,8 +300,8 @@ export class PolicyService<Prepared = unknown> {
     }
   }
 
-  #carryOut(draft: Draft, { preset, changes }: Plan): void {
-    if (draft.preset === null) addDefaults(draft, this.#clock.wallMs());
+  #carryOut(draft: Draft, { preset, changes }: Plan, paths: Draft['pathRules']): void {
+    if (draft.pathRules !== paths) draft.pathRules = paths;
     if (draft.preset !== preset) draft.preset = preset;
     for (const change of changes) {
       if (change.op === 'remove') draft.remove(change.rule.id);

@@ -1,4 +1,5 @@
 // /policy/filesystem: rules for paths of this machine, and what a runtime asks before it mounts one.
+import { accessesFor } from '../policy/mount.ts';
 import { GLOBAL_SCOPE } from '../policy/rule.ts';
 import { listPathRule, scopeName } from './listing.ts';
 import { mountAnswer, mountExplanation } from './mount-answers.ts';
@@ -45,7 +46,7 @@ function addRuleRoutes(app: Application, { policy, mounts, sandboxes }: Services
     { schema: { body: PathRuleToAdd, response: { 201: PathRulesAdded, ...FAILURES } } },
     async ({ body }, reply) => {
       const { decision, resources, sandbox } = body;
-      const accesses = body.accesses ?? (decision === 'allow' ? ['read'] : ['read', 'write']);
+      const accesses = body.accesses ?? accessesFor(decision);
       const added = await mounts.addRules({
         decision,
         accesses: [...new Set(accesses)],

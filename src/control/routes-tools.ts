@@ -16,9 +16,15 @@ export function addToolRoutes(app: Application, services: Services): void {
   app.post(
     '/policy/apply',
     { schema: { body: ApplyBody, response: { 200: ApplyAnswer, ...FAILURES } } },
-    ({ body: { dry_run: dryRun, preset_rules: presetRules, rules, ...wanted } }) => {
+    ({ body }) => {
+      const { dry_run: dryRun, preset_rules: presetRules, rules, ...more } = body;
+      const { preset_filesystem: presetFilesystem, ...wanted } = more;
       const lists = rules.map((rule) => ({ ...rule, resources: listsOf(rule.resources) }));
-      return applyPolicy(services, { ...wanted, presetRules, rules: lists }, dryRun);
+      return applyPolicy(
+        services,
+        { ...wanted, presetRules, presetFilesystem, rules: lists },
+        dryRun,
+      );
     },
   );
 }

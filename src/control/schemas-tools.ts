@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { RULES_MAX } from '../base/limits.ts';
 import { RULE_ID } from '../documents/schema.ts';
+import { FILESYSTEM_DEFAULTS } from '../policy/presets.ts';
 import { CheckBody, RuleToAdd } from './schemas.ts';
 
 export const ExplainBody = CheckBody.omit({ verbose: true });
@@ -73,6 +74,29 @@ export const ApplyBody = z.strictObject({
   rules: z
     .array(RuleToAdd.extend({ id: z.string().regex(RULE_ID).optional(), at: Place }))
     .max(RULES_MAX),
+  filesystem: z
+    .array(
+      z.strictObject({
+        decision: z.enum(['allow', 'deny']),
+        accesses: z.array(z.enum(['read', 'write'])).min(1),
+        patterns: z.array(z.string()).min(1),
+        sandbox: z.string().optional(),
+        at: Place,
+      }),
+    )
+    .nullable()
+    .default(null)
+    .describe('Which paths may be mounted; null: as it is.'),
+  preset_filesystem: z
+    .array(
+      z.strictObject({
+        id: z.enum(FILESYSTEM_DEFAULTS.map(({ id }) => id) as [string, ...string[]]),
+        patterns: z.array(z.string()).min(1),
+      }),
+    )
+    .nullable()
+    .default(null)
+    .describe('What the filesystem rules of the preset allow; null: all paths, or as it is.'),
   sandboxes: z
     .array(z.strictObject({ name: z.string(), at: Place }))
     .default([])
@@ -84,9 +108,14 @@ const PlannedRule = z.object({
   scope: z.string().describe('global or sandbox:NAME'),
   decision: z.enum(['allow', 'deny']),
   resources: z.array(z.string()),
-  protocols: z.array(z.enum(['tcp', 'udp'])).readonly(),
+  protocols: z
+    .array(z.enum(['tcp', 'udp']))
+    .readonly()
+    .optional()
+    .describe('Of a network rule.'),
   methods: z.array(z.string()).readonly().optional(),
   paths: z.array(z.string()).readonly().optional(),
+  access: z.enum(['read', 'write']).optional().describe('Of a filesystem rule.'),
 });
 
 export const ApplyAnswer = z.object({

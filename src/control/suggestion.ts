@@ -65,17 +65,26 @@ function ruleOf({ rule }: Suggested<SeenExchanges>, sandbox: string | null): Doc
   return { id: null, decision, resources, protocols, ...(http && { http }), sandbox, at: '' };
 }
 
+const NOTHING: PolicyDocument = {
+  preset: null,
+  presetRules: null,
+  rules: [],
+  filesystem: null,
+  presetFilesystem: null,
+  sandboxes: [],
+};
+
 function addition(rules: readonly DocumentRule[]): PolicyDocument {
-  return { preset: null, presetRules: null, rules, sandboxes: [] };
+  return { ...NOTHING, rules };
 }
 
 /** allow-all without what it allows is deny-all. */
 function replacement(whole: PolicyDocument, rules: readonly DocumentRule[]): PolicyDocument {
   const isAll = whole.preset === 'allow-all';
   return {
+    ...whole,
     preset: isAll ? 'deny-all' : whole.preset,
     presetRules: isAll || whole.presetRules === null ? null : closed(whole.presetRules),
     rules: [...closed(whole.rules), ...rules],
-    sandboxes: whole.sandboxes,
   };
 }

@@ -1,8 +1,12 @@
 // A policy as a file says it: what the preset is, and which rules there are beside it. Only local
 // policy is ever in a file: rules of kits and of organisations have owners of their own.
+import type { PathPattern } from '../policy/file-pattern.ts';
+import type { Access } from '../policy/mount.ts';
 import { type PresetName, type PresetRule, presetRules } from '../policy/presets.ts';
 import { type Decision, GLOBAL_SCOPE, type Rule } from '../policy/rule.ts';
 import { protocolsOf, type RuleFacts } from '../policy/rule-facts.ts';
+
+export type PresetPathRule = { readonly id: string; readonly patterns: readonly PathPattern[] };
 
 export type DocumentRule = RuleFacts & {
   /** Null: nobody named it. */
@@ -14,12 +18,25 @@ export type DocumentRule = RuleFacts & {
   readonly at: string;
 };
 
+/** Which paths of the host may be mounted; one rule for each access. */
+export type DocumentPathRule = {
+  readonly decision: Decision;
+  readonly accesses: readonly Access[];
+  readonly patterns: readonly PathPattern[];
+  readonly sandbox: string | null;
+  readonly at: string;
+};
+
 export type PolicyDocument = {
   /** Null: it says nothing of it, and is no whole policy. */
   readonly preset: PresetName | null;
   /** Null: those that this version gives the preset. */
   readonly presetRules: readonly PresetRule[] | null;
   readonly rules: readonly DocumentRule[];
+  /** Null: it says nothing of them. */
+  readonly filesystem: readonly DocumentPathRule[] | null;
+  /** Null: those that this version gives every preset. */
+  readonly presetFilesystem: readonly PresetPathRule[] | null;
   /** Those that it speaks of, be it to say that they have no rules. */
   readonly sandboxes: readonly { readonly name: string; readonly at: string }[];
 };

@@ -57,6 +57,8 @@ export function importedDocument(rules: readonly DocumentRule[]): PolicyDocument
     preset: 'deny-all',
     presetRules: null,
     rules,
+    filesystem: null,
+    presetFilesystem: null,
     sandboxes: [...sandboxes].map((name) => ({ name, at: '' })),
   };
 }

@@ -1,12 +1,14 @@
 // A policy file, read. It is taken whole or refused whole, with the line and column of every fault.
 import type { z } from 'zod';
 import { SallyportError } from '../base/errors.ts';
+import { type PathPattern, parsePathPatterns } from '../policy/file-pattern.ts';
 import { parseHttpMatch } from '../policy/http.ts';
+import { accessesFor } from '../policy/mount.ts';
 import type { PresetName, PresetRule } from '../policy/presets.ts';
 import { parseResources } from '../policy/resource.ts';
 import type { Decision } from '../policy/rule.ts';
 import { type RuleInput, ruleFacts } from '../policy/rule-facts.ts';
-import type { DocumentRule, PolicyDocument } from './document.ts';
+import type { DocumentPathRule, DocumentRule, PolicyDocument, PresetPathRule } from './document.ts';
 import { DocumentSchema, type DocumentText, RuleEntry, type RuleEntryText } from './schema.ts';
 import { type KeyPath, YamlText } from './yaml.ts';
 
@@ -24,20 +26,35 @@ export function readDocument(text: string, name: string): PolicyDocument {
   const taken = data ?? salvaged(yaml.value);
   const rules = rulesOf(taken, yaml);
   const presetRules = data === undefined ? null : presetRulesOf(data, yaml);
-  if (presetRules !== null && data?.preset === undefined) {
-    yaml.fault(yaml.placeOfKey([], 'preset_rules'), 'it needs a preset beside it');
-  }
+  checkNeeds(data, yaml);
+  const filesystem = data === undefined ? null : pathRulesOf(data, yaml);
+  const presetFilesystem = data === undefined ? null : presetPathsOf(data, yaml);
   checkIds(rules, yaml);
   yaml.throwFaults();
   return {
     preset: (data?.preset as PresetName | undefined) ?? null,
     presetRules,
     rules,
+    filesystem,
+    presetFilesystem,
     sandboxes: Object.keys(taken.sandboxes ?? {}).map((name) => ({
       name,
       at: yaml.placeOfKey(['sandboxes'], name),
     })),
   };
+}
+
+/** What means nothing alone. */
+function checkNeeds(data: DocumentText | undefined, yaml: YamlText): void {
+  const needs = [
+    ['preset_rules', 'preset'],
+    ['preset_filesystem', 'preset'],
+    ['preset_filesystem', 'filesystem'],
+  ] as const;
+  for (const [key, need] of needs) {
+    if (data?.[key] === undefined || data[need] !== undefined) continue;
+    yaml.fault(yaml.placeOfKey([], key), `it needs ${need} beside it`);
+  }
 }
 
 /** The lists of a document, with holes for what is no rule. */
@@ -163,6 +180,51 @@ function addFaults(input: RuleInput, { path, list, isList }: Where, yaml: YamlTe
     attempt([...path, place], () => parseHttpMatch(methods ?? [], paths ?? []));
   }
   return found;
+}
+
+function pathRulesOf({ filesystem }: DocumentText, yaml: YamlText): DocumentPathRule[] | null {
+  if (filesystem === undefined) return null;
+  return filesystem.map(({ allow, deny, access, sandbox = null }, i) => {
+    const decision: Decision = deny === undefined ? 'allow' : 'deny';
+    const accesses = (['read', 'write'] as const).filter((one) => access?.includes(one));
+    return {
+      decision,
+      accesses: access === undefined ? accessesFor(decision) : accesses,
+      patterns: patternsOf(deny ?? allow ?? [], ['filesystem', i, decision], yaml),
+      sandbox,
+      at: yaml.placeOf(['filesystem', i]),
+    };
+  });
+}
+
+function presetPathsOf(data: DocumentText, yaml: YamlText): PresetPathRule[] | null {
+  const given = data.preset_filesystem;
+  if (given === undefined) return null;
+  return Object.entries(given).map(([id, paths]) => ({
+    id,
+    patterns: patternsOf(paths ?? [], ['preset_filesystem', id], yaml),
+  }));
+}
+
+/** Faults of each are told where it stands. */
+function patternsOf(
+  given: string | readonly string[],
+  path: KeyPath,
+  yaml: YamlText,
+): PathPattern[] {
+  const isList = typeof given !== 'string';
+  const patterns = [given].flat().flatMap((text, i) => {
+    try {
+      return parsePathPatterns([text]);
+    } catch (error) {
+      yaml.fault(
+        yaml.placeOf(isList ? [...path, i] : path),
+        wordsOf(error).replace(/^element 1 /, ''),
+      );
+      return [];
+    }
+  });
+  return [...new Map(patterns.map((pattern) => [pattern.text, pattern])).values()];
 }
 
 function wordsOf(error: unknown): string {

@@ -1,11 +1,18 @@
 // The form of a policy file. What its texts must say is checked by the grammar (policy/rule-facts.ts);
 // docs/policy.schema.json is printed from here.
 import { z } from 'zod';
-import { HTTP_PATHS_MAX, RULE_RESOURCES_MAX, RULES_MAX } from '../base/limits.ts';
+import {
+  FILE_PATTERNS_MAX,
+  FILE_RULE_PATTERNS_MAX,
+  HTTP_PATHS_MAX,
+  RULE_RESOURCES_MAX,
+  RULES_MAX,
+} from '../base/limits.ts';
 import { METHODS } from '../policy/http.ts';
-import { PRESET_NAMES } from '../policy/presets.ts';
+import { FILESYSTEM_DEFAULTS, PRESET_NAMES } from '../policy/presets.ts';
 
 const LIST = 'it must be a text or a list of texts';
+const EITHER = 'a rule has either allow or deny';
 
 const Resources = z
   .union([z.string(), z.array(z.string()).min(1).max(RULE_RESOURCES_MAX)], { error: LIST })
@@ -44,12 +51,31 @@ export const RuleEntry = z
       .optional()
       .describe('With methods: /a, /a/* (one segment), /a/** (all below). Absent: all.'),
   })
-  .refine(({ allow, deny }) => (allow === undefined) !== (deny === undefined), {
-    error: 'a rule has either allow or deny',
-  })
+  .refine(({ allow, deny }) => (allow === undefined) !== (deny === undefined), { error: EITHER })
   .meta({ id: 'Rule', oneOf: [{ required: ['allow'] }, { required: ['deny'] }] });
 
+/** Of the filesystem rules that every preset has. */
+const FILESYSTEM_IDS = FILESYSTEM_DEFAULTS.map(({ id }) => id) as [string, ...string[]];
+
 const RuleEntries = z.array(RuleEntry).max(RULES_MAX);
+
+const Paths = z
+  .union([z.string(), z.array(z.string()).min(1).max(FILE_RULE_PATTERNS_MAX)], { error: LIST })
+  .meta({ id: 'Paths', description: 'Paths of the host: ~/src/**, /data/* (one folder).' });
+
+const PathEntry = z
+  .strictObject({
+    allow: Paths.optional(),
+    deny: Paths.optional(),
+    access: z
+      .array(z.enum(['read', 'write']))
+      .min(1)
+      .optional()
+      .describe('Default: read for allow, read and write for deny.'),
+    sandbox: z.string().optional().describe('Absent: for all.'),
+  })
+  .refine(({ allow, deny }) => (allow === undefined) !== (deny === undefined), { error: EITHER })
+  .meta({ id: 'PathRule', oneOf: [{ required: ['allow'] }, { required: ['deny'] }] });
 
 export const DocumentSchema = z
   .strictObject({
@@ -69,9 +95,19 @@ export const DocumentSchema = z
       .record(z.string(), RuleEntries)
       .optional()
       .describe('Rules of single sandboxes, by name. Those of others stay as they are.'),
+    filesystem: z
+      .array(PathEntry)
+      .max(FILE_PATTERNS_MAX)
+      .optional()
+      .describe('Which paths of the host may be mounted. Absent: as it is.'),
+    preset_filesystem: z
+      .partialRecord(z.enum(FILESYSTEM_IDS), Paths)
+      .optional()
+      .describe('What the filesystem rules of the preset allow, where it is not all paths.'),
   })
   .meta({ title: 'Sallyport policy' });
 
+export type PathEntryText = z.infer<typeof PathEntry>;
 export type RuleEntryText = z.infer<typeof RuleEntry>;
 export type DocumentText = z.infer<typeof DocumentSchema>;
 

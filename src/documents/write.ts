@@ -2,10 +2,10 @@
 import { Document, isNode } from 'yaml';
 import { printable } from '../base/printable.ts';
 import { methodNames } from '../policy/http.ts';
-import type { Resource } from '../policy/resource.ts';
+import { accessesFor } from '../policy/mount.ts';
 import { protocolsOf } from '../policy/rule-facts.ts';
-import type { DocumentRule, PolicyDocument } from './document.ts';
-import type { DocumentText, RuleEntryText } from './schema.ts';
+import type { DocumentPathRule, DocumentRule, PolicyDocument } from './document.ts';
+import type { DocumentText, PathEntryText, RuleEntryText } from './schema.ts';
 
 export type Comments = {
   /** Lines at the top. What they hold stays in them, whoever wrote it. */
@@ -42,7 +42,7 @@ function commentRules(
 
 /** What the YAML says; as JSON it says the same. */
 export function documentText(document: PolicyDocument): DocumentText {
-  const { preset, presetRules } = document;
+  const { preset, presetRules, filesystem, presetFilesystem } = document;
   const groups = bySandbox(document);
   const global = groups.get(null) ?? [];
   groups.delete(null);
@@ -56,6 +56,12 @@ export function documentText(document: PolicyDocument): DocumentText {
     ...(groups.size > 0 && {
       sandboxes: Object.fromEntries(
         [...groups].map(([name, rules]) => [String(name), rules.map(entryOf)]),
+      ),
+    }),
+    ...(filesystem !== null && { filesystem: filesystem.map(pathEntryOf) }),
+    ...(presetFilesystem !== null && {
+      preset_filesystem: Object.fromEntries(
+        presetFilesystem.map(({ id, patterns }) => [id, texts(patterns)]),
       ),
     }),
   };
@@ -83,7 +89,16 @@ function entryOf({ id, decision, resources, protocols, http }: DocumentRule): Ru
   };
 }
 
-function texts(resources: readonly Resource[]): string | string[] {
+function pathEntryOf({ decision, accesses, patterns, sandbox }: DocumentPathRule): PathEntryText {
+  const usual = String(accesses) === String(accessesFor(decision));
+  return {
+    ...(decision === 'allow' ? { allow: texts(patterns) } : { deny: texts(patterns) }),
+    ...(!usual && { access: [...accesses] }),
+    ...(sandbox !== null && { sandbox }),
+  };
+}
+
+function texts(resources: readonly { readonly text: string }[]): string | string[] {
   const all = resources.map(({ text }) => text);
   return all.length === 1 ? (all[0] ?? '') : all;
 }

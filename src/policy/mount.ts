@@ -40,6 +40,11 @@ export type AccessVerdict = Omit<Verdict, 'http' | 'generation'> & {
   readonly reason: string | null;
 };
 
+/** What a rule is for that does not say it. */
+export function accessesFor(decision: Decision): readonly Access[] {
+  return accessesOf(decision === 'deny');
+}
+
 /** What a mount needs; reading first, as it is judged and told. */
 export function accessesOf(writable: boolean): readonly Access[] {
   return writable ? ['read', 'write'] : ['read'];

@@ -91,6 +91,43 @@ t.test('rules are added to those that are there', async (t) => {
   t.match(await ok(world, 'policy', 'ls'), 'a.com');
 });
 
+t.test('filesystem rules are in the file, too', async (t) => {
+  const world = await startWorld(t);
+  const file = join(temporaryFolder(t), 'p.yaml');
+  await ok(world, 'sandbox', 'add', 'box');
+  await ok(world, 'policy', 'deny', 'filesystem', '~/.ssh/**');
+  await ok(world, 'policy', 'export', file);
+  t.match(readFileSync(file, 'utf8'), '\nfilesystem:\n  - deny: ~/.ssh/**\n');
+  t.match(await ok(world, 'policy', 'apply', file), 'No changes');
+  writeFileSync(
+    file,
+    `version: 1
+preset: deny-all
+filesystem:
+  - {allow: /data/**, access: [write], sandbox: box}
+preset_filesystem:
+  default-fs-read-allow-all: ["**"]
+`,
+  );
+  const applied = await ok(world, 'policy', 'apply', file);
+  t.strictSame(applied.replace(/ [0-9a-f-]{36}/g, '').split('\n'), [
+    '+ allow /data/** [write] (sandbox:box)',
+    '- allow ** [write] (global default-fs-write-allow-all)',
+    '- deny ~/.ssh/** [read] (global)',
+    '- deny ~/.ssh/** [write] (global)',
+    'Policy applied: 1 added, 3 removed, 0 changed, 1 kept',
+    '',
+  ]);
+  t.match(
+    await ok(world, 'policy', 'export'),
+    'preset_filesystem:\n  default-fs-read-allow-all: "**"\n',
+  );
+  writeFileSync(file, 'version: 1\npreset: deny-all\nfilesystem: [{deny: /x, sandbox: gone}]\n');
+  const { code, err } = await say(world, ['policy', 'apply', file]);
+  t.equal(code, 1);
+  t.match(err, `ERROR: ${file}:3:14: sandbox "gone" not found`);
+});
+
 t.test('a preset that was changed is exported as it is', async (t) => {
   const world = await startWorld(t, { preset: 'balanced' });
   await world.instance.policy.setSemantics({ defaults: 'removable' });

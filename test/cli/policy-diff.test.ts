@@ -64,7 +64,7 @@ sandboxes:
   });
   t.equal(json.changes[1].witness, null);
   const same = await say(world, ['policy', 'diff', a, a]);
-  t.strictSame([same.code, same.out], [0, 'No differences.\n']);
+  t.strictSame([same.code, same.out], [0, 'No network rules differ.\n']);
   const bad = await say(world, ['policy', 'diff', a, '/nonexistent']);
   t.equal(bad.code, 2);
 });

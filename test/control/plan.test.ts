@@ -40,7 +40,8 @@ async function setup(t: Parameters<typeof temporaryFolder>[0]) {
 }
 
 function wantedOf(facts: Partial<Wanted>): Wanted {
-  const none = { presetRules: null, rules: [], sandboxes: [] };
+  const paths = { filesystem: null, presetFilesystem: null };
+  const none = { presetRules: null, rules: [], sandboxes: [], ...paths };
   return { mode: 'replace', preset: 'deny-all', ...none, ...facts };
 }
 

@@ -146,6 +146,8 @@ t.test(
     const whole: PolicyDocument = {
       preset: 'allow-all',
       presetRules: null,
+      filesystem: null,
+      presetFilesystem: null,
       rules: [
         { ...facts, sandbox: null, resources: parseResources('**,a.com') },
         { ...facts, sandbox: 'box', resources: parseResources('**') },

@@ -123,7 +123,59 @@ sandboxes:
     '4:3: the id "x" stands at p.yaml:3:3 already',
   ]);
   t.strictSame(faultsOf('version: 1\npreset_rules: {default-x: a.com}'), [
-    '2:1: it needs a preset beside it',
+    '2:1: it needs preset beside it',
+  ]);
+});
+
+t.test('filesystem rules, and their faults', async (t) => {
+  const text = `version: 1
+preset: deny-all
+filesystem:
+  - allow: ~/src/**
+  - {allow: [/data/*, /data/*], access: [write, read], sandbox: box}
+  - {deny: ~/.ssh}
+preset_filesystem:
+  default-fs-read-allow-all: /**
+`;
+  const { filesystem, presetFilesystem, sandboxes } = readDocument(text, 'p');
+  t.match(filesystem, [
+    { decision: 'allow', accesses: ['read'], patterns: [{ text: '~/src/**' }], sandbox: null },
+    { accesses: ['read', 'write'], patterns: [{ text: '/data/*' }], sandbox: 'box', at: 'p:5:5' },
+    { decision: 'deny', accesses: ['read', 'write'], patterns: [{ text: '~/.ssh' }] },
+  ]);
+  t.equal(filesystem?.[1]?.patterns.length, 1);
+  t.match(presetFilesystem, [{ id: 'default-fs-read-allow-all', patterns: [{ text: '/**' }] }]);
+  t.strictSame(sandboxes, [], 'only filesystem rules of the sandbox are spoken of');
+  const bad = `version: 1
+filesystem:
+  - allow: [/ok, relative, "/a\u0001"]
+  - {allow: /a, deny: /b}
+  - {deny: ../x, access: [execute]}
+preset_filesystem: {default-fs-other: /x}
+`;
+  const faults = faultsOf(bad);
+  t.ok(
+    faults.some((fault) => fault.startsWith('4:5: filesystem[1]: a rule has either')),
+    `${faults}`,
+  );
+  t.ok(
+    faults.some((fault) => fault.startsWith('5:27: filesystem[2].access[0]: ')),
+    `${faults}`,
+  );
+  t.ok(
+    faults.some((fault) => fault.startsWith('6:21: preset_filesystem')),
+    `${faults}`,
+  );
+  const paths = faultsOf(
+    'version: 1\nfilesystem:\n  - allow: [/ok, relative, "/a\\x01"]\n  - deny: ../x\n',
+  );
+  t.strictSame(
+    paths.map((fault) => fault.slice(0, 16)),
+    ['3:18: "relative"', '3:28: "/a\\u0001"', '4:11: "../x": it'],
+  );
+  t.strictSame(faultsOf('version: 1\npreset_filesystem: {}'), [
+    '2:1: it needs preset beside it',
+    '2:1: it needs filesystem beside it',
   ]);
 });
 

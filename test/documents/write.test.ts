@@ -4,13 +4,30 @@ import t from 'tap';
 import type { DocumentRule, PolicyDocument } from '../../src/documents/document.ts';
 import { readDocument } from '../../src/documents/read.ts';
 import { documentText, writeDocument } from '../../src/documents/write.ts';
+import { parsePathPatterns } from '../../src/policy/file-pattern.ts';
 import { parseHttpMatch } from '../../src/policy/http.ts';
+import type { Access } from '../../src/policy/mount.ts';
 import { PRESET_NAMES } from '../../src/policy/presets.ts';
 import { parseResources } from '../../src/policy/resource.ts';
+import type { Decision } from '../../src/policy/rule.ts';
 import { protocolsOf, ruleFacts } from '../../src/policy/rule-facts.ts';
 import { ruleLists } from '../helpers/arbitraries.ts';
 
 const SANDBOXES = [null, null, 'box', 'true', '7', 'null', '~', 'a b: #'];
+
+const pathRules = fc.array(
+  fc.record({
+    decision: fc.constantFrom<Decision>('allow', 'deny'),
+    accesses: fc.constantFrom<readonly Access[]>(['read'], ['write'], ['read', 'write']),
+    patterns: fc
+      .uniqueArray(fc.constantFrom('**', '~', '/a b/*', '~/x/**', 'C:\\data', '/#: -'), {
+        minLength: 1,
+      })
+      .map(parsePathPatterns),
+    sandbox: fc.constantFrom(...SANDBOXES),
+    at: fc.constant(''),
+  }),
+);
 
 const documents = fc
   .tuple(
@@ -19,8 +36,9 @@ const documents = fc
     fc.boolean(),
     fc.array(fc.constantFrom(...SANDBOXES), { minLength: 12, maxLength: 12 }),
     fc.constantFrom(null, 'x', 'true', '1.5', 'a.b_c-d'),
+    fc.option(pathRules),
   )
-  .map(([rules, preset, ownPreset, sandboxes, id]): PolicyDocument => {
+  .map(([rules, preset, ownPreset, sandboxes, id, filesystem]): PolicyDocument => {
     const taken = rules.flatMap((rule, i): DocumentRule[] => {
       const { decision, protocols, resources, http } = rule;
       const texts = resources.map(({ text }) => text);
@@ -44,15 +62,23 @@ const documents = fc
       preset,
       presetRules: preset !== null && ownPreset ? own : null,
       rules: taken,
+      filesystem,
+      presetFilesystem: preset !== null && filesystem !== null && ownPreset ? OWN_PATHS : null,
       sandboxes: [...named].map((name) => ({ name, at: '' })),
     };
   });
 
+const OWN_PATHS = [
+  { id: 'default-fs-read-allow-all', patterns: parsePathPatterns(['/home/**', '/tmp']) },
+];
+
 /** Rules by sandbox, as a file has them, without their places. */
-function plain({ preset, presetRules, rules, sandboxes }: PolicyDocument): unknown {
+function plain(document: PolicyDocument): unknown {
+  const { preset, presetRules, rules, filesystem, presetFilesystem, sandboxes } = document;
   const sorted = rules.map(({ at, ...rule }) => rule);
   return {
-    ...{ preset, presetRules },
+    ...{ preset, presetRules, presetFilesystem },
+    filesystem: filesystem?.map(({ at, ...rule }) => rule),
     rules: Map.groupBy(sorted, ({ sandbox }) => sandbox),
     sandboxes: sandboxes.map(({ name }) => name).sort(),
   };
@@ -92,6 +118,8 @@ t.test('what goes without saying is not said', async (t) => {
       rule({ http: parseHttpMatch(['ANY'], []), sandbox: 'box' }),
       rule({ http: parseHttpMatch(['get'], ['/x']), sandbox: 'box' }),
     ],
+    filesystem: [],
+    presetFilesystem: null,
     sandboxes: [{ name: 'none', at: '' }],
   };
   const of = ({ id }: DocumentRule) => (id === null ? [] : ['Named.']);
@@ -122,6 +150,7 @@ sandboxes:
         - GET
       paths:
         - /x
+filesystem: []
 `,
   );
 });
