@@ -39,7 +39,8 @@ async function reset(
   try {
     await withDaemon(context, async (client) => {
       await client.post('/daemon/reset');
-      await client.post('/daemon/stop', {});
+      // What was opened by rules that are gone has nothing to wait for.
+      await client.post('/daemon/stop', { drain_timeout_ms: 0 });
     });
   } catch (error) {
     if (!isCorrupt(error) || !discardStore(context.paths, STOP_WAIT_MS)) throw error;
