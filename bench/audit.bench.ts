@@ -11,10 +11,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../src/base/clock.ts';
-import { AUDIT_DEFAULTS, Audit } from '../src/control/audit.ts';
+import { Audit } from '../src/control/audit.ts';
 import { Chain, GENESIS } from '../src/control/audit-chain.ts';
 import { AuditFile } from '../src/control/audit-files.ts';
-import { exchangeBody } from '../src/control/audit-record.ts';
+import { NATIVE } from '../src/control/audit-record.ts';
+import { AUDIT_DEFAULTS } from '../src/control/audit-settings.ts';
 import type { Outcome } from '../src/proxy/exchange.ts';
 import { table } from './table.ts';
 
@@ -70,7 +71,7 @@ async function linesTo(folder: string, lineOf: (body: string) => string): Promis
   const { file } = await AuditFile.open(folder, limits);
   let seq = 1;
   return async (batch) => {
-    const lines = batch.map((one) => lineOf(exchangeBody(one))).join('');
+    const lines = batch.map((one) => lineOf(NATIVE.exchange(one))).join('');
     await file.append(Buffer.from(lines), seq, systemClock.wallMs());
     seq += batch.length;
   };
@@ -90,12 +91,13 @@ async function roundOf(write: Writer, from: number): Promise<number> {
 const folder = mkdtempSync(join(tmpdir(), 'sallyport-bench-'));
 const places = ['plain', 'chained', 'audit'].map((name) => mkdtempSync(join(folder, name)));
 const [plain = '', chained = '', whole = ''] = places;
-const chain = new Chain({ seq: 1, hash: GENESIS, unsigned: 0 }, systemClock, null);
+const chain = new Chain({ seq: 1, hash: GENESIS, unsigned: 0 }, systemClock, null, NATIVE);
 const audit = await Audit.open({
   folder: whole,
   ...AUDIT_DEFAULTS,
   clock: systemClock,
   onKept: () => {},
+  program: { client_name: '', app_version: '', hostname: '', os: '', username: '' },
   onTrouble: () => {},
 });
 const writers: Record<string, Writer> = {

@@ -13,6 +13,7 @@ import {
 import { formatHostPort } from '../policy/resource.ts';
 import type { ApprovalRequest } from '../proxy/approval.ts';
 import type { Approval } from '../proxy/exchange.ts';
+import type { OtherRecord } from './audit-record.ts';
 import type { PolicyService } from './policy.ts';
 
 /** off: nobody is asked. ask: refused at once, as sbx has it. wait: held until somebody answers. */
@@ -277,7 +278,7 @@ export function approvalRecord(
   { approval, option, rule, expiresAtMs }: Responded,
   nowMs: number,
   generation: number,
-): object {
+): OtherRecord {
   const { sandbox, host, port } = approval;
   return {
     time: new Date(nowMs).toISOString(),

@@ -5,8 +5,7 @@ import { hash } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import { AUDIT_CHECKPOINT_RECORDS_MAX } from '../base/limits.ts';
 import type { Signer } from './audit-checkpoint.ts';
-import { checkpointBody } from './audit-record.ts';
-import { AUDIT_VERSION } from './audit-schema.ts';
+import { checkpointRecord, type RecordFormat } from './audit-record.ts';
 
 /** `prev` of the first line of all. */
 export const GENESIS = '0'.repeat(64);
@@ -31,11 +30,13 @@ export class Chain {
   end: ChainEnd;
   readonly #clock: Clock;
   readonly #signer: Signer | null;
+  readonly #format: RecordFormat;
 
-  constructor(end: ChainEnd, clock: Clock, signer: Signer | null) {
+  constructor(end: ChainEnd, clock: Clock, signer: Signer | null, format: RecordFormat) {
     this.end = end;
     this.#clock = clock;
     this.#signer = signer;
+    this.#format = format;
   }
 
   get isSigned(): boolean {
@@ -51,13 +52,14 @@ export class Chain {
   /** @returns the line of a record that signs those before it; '' when there is nothing to sign. */
   checkpoint(): string {
     if (this.#signer === null || this.isSigned) return '';
-    const body = checkpointBody(this.#clock.wallMs(), this.#signer.key);
+    const record = checkpointRecord(this.#clock.wallMs(), this.#signer.key);
+    const body = this.#format.other(record);
     return this.#line(body, 0, this.#signer.sign(this.#open(body)));
   }
 
   #line(body: string, unsigned: number, signature: string): string {
-    const open = this.#open(body);
-    const line = signature === '' ? `${open}}\n` : `${open},"signature":"${signature}"}\n`;
+    const signed = signature === '' ? '' : `,"signature":"${signature}"`;
+    const line = this.#open(body) + signed + this.#format.tail;
     this.end = { seq: this.end.seq + 1, hash: hashOf(line), unsigned };
     return line;
   }
@@ -65,7 +67,7 @@ export class Chain {
   /** The line but for its end. */
   #open(body: string): string {
     const { seq, hash } = this.end;
-    return `{"version":${AUDIT_VERSION},"seq":${seq},${body},"prev":"${hash}"`;
+    return `${this.#format.head(seq)}${body},"prev":"${hash}"`;
   }
 }
 
@@ -76,23 +78,37 @@ export type Place = {
   readonly prev: string | null;
   /** Whose checkpoint it is; null when it is none. */
   readonly key: string | null;
+  readonly format: string;
 };
 
-/** @returns null when it is no line of ours. */
+type Members = Partial<Readonly<Record<string, unknown>>>;
+
+/** @returns null when it is no line of ours, in whichever format. */
 export function placeOf(line: string): Place | null {
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch {
-    return null;
-  }
-  if (typeof value !== 'object' || value === null || !('seq' in value)) return null;
-  const { seq, prev, action_type: type, key } = value as Partial<Record<string, unknown>>;
+  const record = membersOf(line);
+  if (record === null) return null;
+  // OCSF has a place of its own for the number; what it has none for is in `unmapped`.
+  const ocsf = asMembers(record.unmapped);
+  const seq = ocsf === null ? record.seq : asMembers(record.metadata)?.sequence;
+  const { prev, action_type: type, key } = ocsf ?? record;
   if (!Number.isSafeInteger(seq)) return null;
   const isCheckpoint = type === 'checkpoint' && typeof key === 'string';
   return {
     seq: Number(seq),
     prev: typeof prev === 'string' ? prev : null,
     key: isCheckpoint ? key : null,
+    format: ocsf !== null ? 'ocsf' : 'audit_event_id' in record ? 'sbx' : 'sallyport',
   };
+}
+
+function membersOf(line: string): Members | null {
+  try {
+    return asMembers(JSON.parse(line));
+  } catch {
+    return null;
+  }
+}
+
+function asMembers(value: unknown): Members | null {
+  return typeof value === 'object' && value !== null ? (value as Members) : null;
 }

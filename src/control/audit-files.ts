@@ -21,6 +21,8 @@ const FIRST_BYTES = 512; // The time stands near the beginning of a line.
 export type AuditEnd = Omit<ChainEnd, 'unsigned'> & {
   /** Bytes cut off behind it, which a death left there. */
   readonly cut: number;
+  /** Which format the last line has; null when there is none. */
+  readonly format: string | null;
 };
 
 /** When another file is begun. */
@@ -73,7 +75,7 @@ export class AuditFile {
     this.#torn = false;
     const { nlink, size } = await this.#handle.stat();
     const isOurs = nlink > 0 && size === this.#bytes; // Else it was deleted, or others wrote to it.
-    if (!isOurs || size >= this.#limits.fileBytesMax) await this.#rotate(firstSeq);
+    if (!isOurs || size >= this.#limits.fileBytesMax) await this.begin(firstSeq);
     else await this.turn(firstSeq, nowMs);
     const isFirst = this.#bytes === 0;
     if (isFirst) this.#sinceMs = nowMs;
@@ -87,7 +89,7 @@ export class AuditFile {
   /** Begins another file when the first record of this one is too old. @param nextSeq  of the next record */
   async turn(nextSeq: number, nowMs: number): Promise<void> {
     const isOld = nowMs - this.#sinceMs >= this.#limits.fileMsMax;
-    if (this.#bytes > 0 && isOld) await this.#rotate(nextSeq);
+    if (this.#bytes > 0 && isOld) await this.begin(nextSeq);
   }
 
   /** Makes it outlive a power cut. */
@@ -97,7 +99,8 @@ export class AuditFile {
     await this.#handle.close();
   }
 
-  async #rotate(firstSeq: number): Promise<void> {
+  /** Begins another file. @param firstSeq  of its first line */
+  async begin(firstSeq: number): Promise<void> {
     mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
     const handle = await open(join(this.#folder, fileName(firstSeq)), 'a', 0o600);
     const old = this.#handle;
@@ -141,7 +144,8 @@ function mend(path: string, before: string | undefined): Mended {
     if (bytes < size) ftruncateSync(descriptor, bytes);
     const seq = last === null ? (firstSeqOf(path) ?? 1) : last.seq + 1;
     const hash = last?.hash ?? hashAtEndOf(before);
-    return { end: { seq, hash, cut: size - bytes }, bytes, sinceMs: firstTime(descriptor, bytes) };
+    const end = { seq, hash, cut: size - bytes, format: last?.format ?? null };
+    return { end, bytes, sinceMs: firstTime(descriptor, bytes) };
   } finally {
     closeSync(descriptor);
   }
@@ -151,8 +155,8 @@ function mend(path: string, before: string | undefined): Mended {
 function firstTime(descriptor: number, bytes: number): number {
   const start = Buffer.alloc(Math.min(bytes, FIRST_BYTES));
   readSync(descriptor, start, 0, start.length, 0);
-  const time = /"time":"([^"]+)"/.exec(start.toString())?.[1];
-  return time === undefined ? 0 : Date.parse(time) || 0;
+  const time = /"(?:time|timestamp)":(?:"([^"]+)"|(\d+))/.exec(start.toString());
+  return time === null ? 0 : Number(time[2] ?? Date.parse(time[1] ?? '')) || 0;
 }
 
 function hashAtEndOf(path: string | undefined): string {
@@ -165,7 +169,7 @@ function hashAtEndOf(path: string | undefined): string {
   }
 }
 
-type Found = { last: { seq: number; hash: string } | null; bytes: number };
+type Found = { last: { seq: number; hash: string; format: string } | null; bytes: number };
 
 /** @returns the last line of ours, and where it ends. */
 function lastLine(descriptor: number, size: number): Found {
@@ -175,7 +179,10 @@ function lastLine(descriptor: number, size: number): Found {
     const line = Buffer.alloc(bytes - start);
     readSync(descriptor, line, 0, line.length, start);
     const place = placeOf(line.toString());
-    if (place !== null) return { last: { seq: place.seq, hash: hashOf(line) }, bytes };
+    if (place !== null) {
+      const { seq, format } = place;
+      return { last: { seq, hash: hashOf(line), format }, bytes };
+    }
     bytes = start;
   }
   return { last: null, bytes };

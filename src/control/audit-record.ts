@@ -1,10 +1,35 @@
-// What a record of the audit says, without its place in the chain. It runs once for each exchange, so it is spelled out: a copy
-// by spread costs half as much again. What the fields mean is in audit-schema.ts.
+// What records of the audit say, without their place in the chain, and the format that they are
+// written in unless another is asked for. What the fields mean is in audit-schema.ts.
 import { AUDIT_TEXTS_MAX } from '../base/limits.ts';
 import type { Outcome } from '../proxy/exchange.ts';
+import { AUDIT_VERSION } from './audit-schema.ts';
 
-/** @returns the members of an exchange's record; the slot, which means nothing afterwards, is none. */
-export function exchangeBody(o: Outcome): string {
+/** How records become lines. A line is head, members, hash of the line before, maybe a signature, tail. */
+export type RecordFormat = {
+  readonly name: string;
+  readonly head: (seq: number) => string;
+  readonly tail: string;
+  /** @returns the members for an exchange; the slot, which means nothing afterwards, is none. */
+  readonly exchange: (outcome: Outcome) => string;
+  /** @returns the members for anything else. */
+  readonly other: (record: OtherRecord) => string;
+};
+
+/** As audit-schema.ts has it, without its place. */
+export type OtherRecord = { readonly time: string; readonly action_type: string } & Readonly<
+  Record<string, unknown>
+>;
+
+export const NATIVE: RecordFormat = {
+  name: 'sallyport',
+  head: (seq) => `{"version":${AUDIT_VERSION},"seq":${seq},`,
+  tail: '}\n',
+  exchange: exchangeBody,
+  other: (record) => JSON.stringify(record).slice(1, -1),
+};
+
+/** It runs once for each exchange, so it is spelled out: a copy by spread costs half as much again. */
+function exchangeBody(o: Outcome): string {
   const isTunnel = o.method === 'CONNECT';
   return (
     `"time":"${timeOf(o.time_ms)}",` +
@@ -27,6 +52,8 @@ export type Program = {
   readonly app_version: string;
   readonly hostname: string;
   readonly os: string;
+  /** Whom it runs as. */
+  readonly username: string;
 };
 
 export type Session = {
@@ -38,14 +65,16 @@ export type Session = {
 };
 
 /** A writer begins or ends; one that was killed ends without a word. */
-export function sessionBody(timeMs: number, program: Program, session: Session): string {
-  const { client_name: name, app_version: version, hostname, os } = program;
-  return (
-    `"time":"${timeOf(timeMs)}","action_type":"session","event":"${session.event}",` +
-    `"audit_session_id":"${session.session}","audit_mode":"${session.mode}",` +
-    `"client_name":${text(name)},"app_version":${text(version)},` +
-    `"hostname":${text(hostname)},"os":${text(os)},"cut_bytes":${session.cutBytes}`
-  );
+export function sessionRecord(timeMs: number, program: Program, session: Session): OtherRecord {
+  return {
+    time: timeOf(timeMs),
+    action_type: 'session',
+    event: session.event,
+    audit_session_id: session.session,
+    audit_mode: session.mode,
+    ...program,
+    cut_bytes: session.cutBytes,
+  };
 }
 
 /** Exchanges that have no record of their own. */
@@ -61,18 +90,15 @@ export type Absence = {
 };
 
 /** What is missing is on record itself. */
-export function gapBody(timeMs: number, absence: Absence): string {
+export function gapRecord(timeMs: number, absence: Absence): OtherRecord {
   const { what, code, reason, count, fromMs, toMs } = absence;
-  return (
-    `"time":"${timeOf(timeMs)}","action_type":"gap","what":"${what}","count":${count},` +
-    `"from":"${timeOf(fromMs)}","to":"${timeOf(toMs)}",` +
-    `"code":${text(code)},"reason":${text(reason)}`
-  );
+  const [from, to] = [timeOf(fromMs), timeOf(toMs)];
+  return { time: timeOf(timeMs), action_type: 'gap', what, count, from, to, code, reason };
 }
 
 /** @param key  whose signature stands at the end of the line */
-export function checkpointBody(timeMs: number, key: string): string {
-  return `"time":"${timeOf(timeMs)}","action_type":"checkpoint","key":"${key}"`;
+export function checkpointRecord(timeMs: number, key: string): OtherRecord {
+  return { time: timeOf(timeMs), action_type: 'checkpoint', key };
 }
 
 let lastTime = { ms: Number.NaN, text: '' };
@@ -86,7 +112,7 @@ function timeOf(ms: number): string {
 const jsonTexts = new Map<string | null, string>([[null, 'null']]);
 
 /** JSON of a string. Sandboxes, hosts and rules come again and again, so their text is kept. */
-function text(value: string | null): string {
+export function text(value: string | null): string {
   const known = jsonTexts.get(value);
   if (known !== undefined) return known;
   const json = JSON.stringify(value);

@@ -143,6 +143,7 @@ const Session = z
     app_version: z.string(),
     hostname: z.string(),
     os: z.string(),
+    username: z.string().describe('Whom the daemon runs as.'),
     cut_bytes: count.describe('Of a record that the death of the last writer left unfinished.'),
     ...chained,
   })

@@ -11,8 +11,6 @@ import {
   AUDIT_FILE_BYTES_MAX,
   AUDIT_FILE_MS_MAX,
   AUDIT_FLUSH_MS,
-  AUDIT_KEEP_BYTES,
-  AUDIT_KEEP_MS,
   AUDIT_QUEUE_BYTES_MAX,
   AUDIT_RETRY_MS,
   AUDIT_STALL_MS,
@@ -22,26 +20,16 @@ import type { Outcome } from '../proxy/exchange.ts';
 import { Chain, type ChainEnd } from './audit-chain.ts';
 import { signerOf } from './audit-checkpoint.ts';
 import { AuditFile } from './audit-files.ts';
-import { type Absence, exchangeBody, gapBody, type Program, sessionBody } from './audit-record.ts';
-import { deleteOld, type Keep } from './audit-retention.ts';
-
-export const AUDIT_MODES = ['required', 'best-effort'] as const;
-export type AuditMode = (typeof AUDIT_MODES)[number];
-
-/** What an operator chooses. */
-export type AuditSettings = {
-  /** Whether exchanges may take place that cannot be recorded. */
-  readonly mode: AuditMode;
-  /** PEM of the Ed25519 key that signs checkpoints; null: there are none. */
-  readonly key: string | null;
-  readonly keep: Keep;
-};
-
-export const AUDIT_DEFAULTS: AuditSettings = {
-  mode: 'required',
-  key: null,
-  keep: { bytes: AUDIT_KEEP_BYTES, ms: AUDIT_KEEP_MS },
-};
+import {
+  type Absence,
+  gapRecord,
+  type OtherRecord,
+  type Program,
+  type RecordFormat,
+  sessionRecord,
+} from './audit-record.ts';
+import { deleteOld } from './audit-retention.ts';
+import { type AuditMode, type AuditSettings, FORMATS } from './audit-settings.ts';
 
 export type AuditOptions = AuditSettings & {
   /** Of mode 0700; holds nothing else. */
@@ -49,8 +37,8 @@ export type AuditOptions = AuditSettings & {
   readonly clock: Clock;
   /** Told of a failed write each time, and of the first that succeeds again with null. */
   readonly onTrouble: (error: Error | null) => void;
-  /** Who writes: its sessions are recorded, too. */
-  readonly program?: Program;
+  /** Who writes. */
+  readonly program: Program;
   /** Told when old files cannot be deleted. */
   readonly onKept: (error: unknown) => void;
   readonly fileBytesMax?: number;
@@ -74,13 +62,24 @@ export type AuditStatus = {
   readonly refused: number;
 };
 
+type Parts = {
+  readonly session: string;
+  readonly format: RecordFormat;
+  readonly file: AuditFile;
+  readonly chain: Chain;
+  readonly cutBytes: number;
+};
+
 export class Audit {
   readonly #mode: AuditMode;
   readonly #clock: Clock;
   readonly #onTrouble: AuditOptions['onTrouble'];
-  readonly #program: Program | null;
+  readonly #format: RecordFormat;
   readonly #options: AuditOptions;
-  readonly #session = randomUUID();
+  readonly #session: string;
+  /** What the last process left of a record. */
+  readonly #cutBytes: number;
+  #isAnnounced = false;
   readonly #file: AuditFile;
   readonly #chain: Chain;
   #batch: Batch = emptyBatch();
@@ -102,14 +101,16 @@ export class Audit {
   /** Told whether exchanges may begin; set by whoever starts the workers. */
   onAvailable: ((available: boolean) => void) | null = null;
 
-  private constructor(options: AuditOptions, file: AuditFile, chain: Chain) {
+  private constructor(options: AuditOptions, parts: Parts) {
     this.#mode = options.mode;
     this.#clock = options.clock;
     this.#onTrouble = options.onTrouble;
-    this.#program = options.program ?? null;
     this.#options = options;
-    this.#file = file;
-    this.#chain = chain;
+    this.#session = parts.session;
+    this.#format = parts.format;
+    this.#file = parts.file;
+    this.#chain = parts.chain;
+    this.#cutBytes = parts.cutBytes;
     this.#ticking = setInterval(() => this.#tick(), AUDIT_CHECKPOINT_MS).unref();
   }
 
@@ -121,9 +122,11 @@ export class Audit {
     const { fileBytesMax = AUDIT_FILE_BYTES_MAX, fileMsMax = AUDIT_FILE_MS_MAX } = options;
     const { file, end } = await AuditFile.open(options.folder, { fileBytesMax, fileMsMax });
     const signer = options.key === null ? null : signerOf(options.key);
-    const chain = new Chain({ ...end, unsigned: 0 }, options.clock, signer);
-    const audit = new Audit(options, file, chain);
-    audit.#note('start', end.cut);
+    const session = randomUUID();
+    const format = FORMATS[options.format](options.program, session);
+    const chain = new Chain({ ...end, unsigned: 0 }, options.clock, signer, format);
+    const audit = new Audit(options, { session, format, file, chain, cutBytes: end.cut });
+    if (end.format !== null && end.format !== format.name) await file.begin(end.seq);
     return audit;
   }
 
@@ -143,7 +146,8 @@ export class Audit {
    */
   record(outcomes: readonly Outcome[]): Promise<void> {
     const { done } = this.#batch; // Before it is written.
-    for (const outcome of outcomes) this.#take(outcome.time_ms, () => exchangeBody(outcome));
+    for (const outcome of outcomes)
+      this.#take(outcome.time_ms, () => this.#format.exchange(outcome));
     this.#schedule();
     return done.promise;
   }
@@ -154,14 +158,14 @@ export class Audit {
    * @param record  without its place in the chain; see audit-schema.ts
    * @throws SALLYPORT_AUDIT_UNAVAILABLE
    */
-  async append(record: object): Promise<void> {
+  async append(record: OtherRecord): Promise<void> {
     const nowMs = this.#clock.wallMs();
     if (!this.available) {
       this.refused(1, 'SALLYPORT_AUDIT_UNAVAILABLE', nowMs, nowMs);
       throw new SallyportError('SALLYPORT_AUDIT_UNAVAILABLE', 'the audit cannot be written');
     }
     const { done } = this.#batch;
-    this.#take(nowMs, () => JSON.stringify(record).slice(1, -1));
+    this.#take(nowMs, () => this.#format.other(record));
     this.#schedule();
     await done.promise;
   }
@@ -169,6 +173,12 @@ export class Audit {
   #take(timeMs: number, bodyOf: () => string): void {
     if (this.#mustLose()) this.#lose(timeMs);
     else add(this.#batch, bodyOf());
+  }
+
+  /** Puts on record that this process writes, and later that it ends. */
+  announce(): void {
+    this.#isAnnounced = true;
+    this.#note('start');
   }
 
   /** Exchanges that were refused and have no record, since none could be begun. */
@@ -187,7 +197,7 @@ export class Audit {
   async close(): Promise<void> {
     if (this.#endMs === Number.POSITIVE_INFINITY) this.endIn(AUDIT_CLOSE_MS);
     clearInterval(this.#ticking);
-    this.#note('stop', 0);
+    if (this.#isAnnounced) this.#note('stop');
     this.#sign();
     await this.#writing;
     if (this.#timer !== null) clearTimeout(this.#timer);
@@ -226,11 +236,11 @@ export class Audit {
     this.#flush();
   }
 
-  #note(event: 'start' | 'stop', cutBytes: number): void {
-    if (this.#program === null) return;
+  #note(event: 'start' | 'stop'): void {
     const nowMs = this.#clock.wallMs();
+    const cutBytes = event === 'start' ? this.#cutBytes : 0;
     const facts = { event, session: this.#session, mode: this.#mode, cutBytes };
-    add(this.#batch, sessionBody(nowMs, this.#program, facts));
+    add(this.#batch, this.#format.other(sessionRecord(nowMs, this.#options.program, facts)));
     this.#schedule();
   }
 
@@ -287,7 +297,7 @@ export class Audit {
 
   #linesOf({ bodies }: Batch, missing: readonly Absence[]): string {
     const nowMs = this.#clock.wallMs();
-    const gaps = missing.map((absence) => gapBody(nowMs, absence));
+    const gaps = missing.map((absence) => this.#format.other(gapRecord(nowMs, absence)));
     const lines = [...bodies, ...gaps].map((body) => this.#chain.add(body)).join('');
     if (!this.#isCheckpointDue) return lines;
     this.#isCheckpointDue = false;

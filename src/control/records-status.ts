@@ -1,7 +1,8 @@
 // What `daemon status` tells of the audit and the log: whether all is recorded, and how much is kept.
 import { LOG_ROWS_MAX } from '../base/limits.ts';
-import type { Audit, AuditSettings } from './audit.ts';
+import type { Audit } from './audit.ts';
 import { keptIn } from './audit-retention.ts';
+import type { AuditSettings } from './audit-settings.ts';
 import type { DaemonStatus } from './services.ts';
 
 type RecordsStatus = {

@@ -9,7 +9,7 @@ import {
 } from '../base/limits.ts';
 import { KitBody, KitPhaseName } from '../documents/kit-schema.ts';
 import { METHODS } from '../policy/http.ts';
-import { AUDIT_MODES } from './audit.ts';
+import { AUDIT_MODES } from './audit-settings.ts';
 import { LOG_LEVELS } from './services.ts';
 
 export const ErrorBody = z.object({

@@ -4,7 +4,7 @@ import type { Matcher } from '../policy/decision.ts';
 import type { AddressGuard } from '../policy/judge.ts';
 import type { Listen } from '../workers/messages.ts';
 import type { Approvals } from './approvals.ts';
-import type { AuditMode } from './audit.ts';
+import type { AuditMode } from './audit-settings.ts';
 import type { Authority } from './authority.ts';
 import type { Browser } from './browser.ts';
 import type { InterceptionFacts } from './check.ts';

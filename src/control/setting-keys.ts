@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { GOVERNANCE_TEAMS_MAX, LOG_ROWS_MAX, WORKERS_MAX } from '../base/limits.ts';
 import { KEY_PLACES } from '../credentials/key-store.ts';
 import { PRESET_NAMES } from '../policy/presets.ts';
-import { AUDIT_DEFAULTS, AUDIT_MODES } from './audit.ts';
+import { AUDIT_DEFAULTS, AUDIT_FORMATS, AUDIT_MODES } from './audit-settings.ts';
 import { apiListen } from './configuration.ts';
 import { checkSandboxName, parseListen } from './sandboxes.ts';
 import { LOG_LEVELS } from './services.ts';
@@ -48,6 +48,13 @@ const BROWSER_WORDS_MAX = 32; // More of them belong into a script.
 const WORKERS = `write a whole number from 0 to ${WORKERS_MAX}`;
 
 export const SETTINGS = {
+  'audit.format': setting({
+    type: 'string',
+    schema: z.enum(AUDIT_FORMATS),
+    fallback: AUDIT_DEFAULTS.format,
+    option: '--audit-format',
+    description: 'How records of the audit are written: sallyport, ocsf (OCSF 1.3), or sbx.',
+  }),
   'audit.key': setting({
     type: 'string',
     schema: orEmpty(checkSigningKey),

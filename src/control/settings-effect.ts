@@ -12,7 +12,7 @@ import {
 } from '../base/limits.ts';
 import { parseSize } from '../base/size.ts';
 import { parseResources } from '../policy/resource.ts';
-import type { AuditSettings } from './audit.ts';
+import type { AuditSettings } from './audit-settings.ts';
 import { readClientCertificates } from './client-certificates.ts';
 import type { Configuration } from './configuration.ts';
 import type { InstanceOptions } from './instance.ts';
@@ -90,6 +90,7 @@ function auditOf(values: SettingValues): AuditSettings {
   const file = values['audit.key'];
   return {
     mode: values['audit.mode'],
+    format: values['audit.format'],
     key: file === '' ? null : textOf(file),
     keep: {
       bytes: parseSize(values['audit.keepSize']) ?? AUDIT_KEEP_BYTES,

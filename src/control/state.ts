@@ -1,8 +1,9 @@
 // What an instance has on the disk, opened: rules and secrets, their key, the log, the audit.
-import { hostname, platform } from 'node:os';
+import { hostname, platform, userInfo } from 'node:os';
 import type { Logger } from 'pino';
 import type { KeyPlace, KeyStore } from '../credentials/key-store.ts';
-import { Audit, type AuditSettings } from './audit.ts';
+import { Audit } from './audit.ts';
+import type { AuditSettings } from './audit-settings.ts';
 import { Followers } from './follow.ts';
 import { DecisionLog } from './log.ts';
 import { openSecretKey } from './secret-key.ts';
@@ -43,6 +44,7 @@ export async function openState(
   });
   closing.push(() => log.close());
   const audit = await openAudit(options, around);
+  audit.announce();
   closing.push(() => closeAudit(audit, logger));
   return { store, keys, log, audit, followers: new Followers() };
 }
@@ -61,6 +63,7 @@ function openAudit(
       app_version: version,
       hostname: hostname(),
       os: platform(),
+      username: userInfo().username,
     },
     onKept: (error) =>
       logger.warn({ error: describe(error) }, 'old files of the audit cannot be deleted'),

@@ -6,19 +6,19 @@ import fastify from 'fastify';
 import t from 'tap';
 import type { z } from 'zod';
 import { systemClock } from '../../src/base/clock.ts';
-import { AUDIT_DEFAULTS } from '../../src/control/audit.ts';
 import { Chain, GENESIS } from '../../src/control/audit-chain.ts';
 import { signerOf } from '../../src/control/audit-checkpoint.ts';
 import { auditFiles } from '../../src/control/audit-files.ts';
-import { exchangeBody, gapBody, sessionBody } from '../../src/control/audit-record.ts';
+import { gapRecord, NATIVE, sessionRecord } from '../../src/control/audit-record.ts';
 import {
   AuditRecord,
   auditJsonSchema,
   type ExchangeRecord,
 } from '../../src/control/audit-schema.ts';
+import { AUDIT_DEFAULTS } from '../../src/control/audit-settings.ts';
 import { verifyAudit } from '../../src/control/audit-verify.ts';
 import type { Outcome } from '../../src/proxy/exchange.ts';
-import { outcomeOf, startWorld } from '../helpers/control.ts';
+import { outcomeOf, PLAIN_AUDIT, startWorld } from '../helpers/control.ts';
 import { wire } from '../helpers/wire.ts';
 
 const SCHEMA = join(import.meta.dirname, '../../docs/audit.schema.json');
@@ -45,20 +45,22 @@ t.test('the published schema is the one of this program', async (t) => {
 
 t.test('every line is a record, with no field that the schema does not know', async (t) => {
   const signer = signerOf(KEY);
-  const chain = new Chain({ seq: 1, hash: GENESIS, unsigned: 0 }, systemClock, signer);
-  const program = { client_name: 'a', app_version: '1', hostname: 'h"h', os: 'linux' };
+  const chain = new Chain({ seq: 1, hash: GENESIS, unsigned: 0 }, systemClock, signer, NATIVE);
+  const { program } = PLAIN_AUDIT;
   const times = { fromMs: 1, toMs: Date.now() };
-  const bodies = [
-    ...OUTCOMES.map(exchangeBody),
-    sessionBody(1, program, {
-      event: 'stop',
-      session: randomUUID(),
-      mode: 'required',
-      cutBytes: 3,
+  const session = { session: randomUUID(), mode: 'required', cutBytes: 3 } as const;
+  const others = [
+    sessionRecord(1, program, { event: 'stop', ...session }),
+    gapRecord(2, { what: 'lost', code: null, reason: 'ENOSPC: "full"', count: 7, ...times }),
+    gapRecord(3, {
+      what: 'refused',
+      code: 'SALLYPORT_OVERLOADED',
+      reason: null,
+      count: 1,
+      ...times,
     }),
-    gapBody(2, { what: 'lost', code: null, reason: 'ENOSPC: "full"', count: 7, ...times }),
-    gapBody(3, { what: 'refused', code: 'SALLYPORT_OVERLOADED', reason: null, count: 1, ...times }),
   ];
+  const bodies = [...OUTCOMES.map(NATIVE.exchange), ...others.map(NATIVE.other)];
   for (const line of [...bodies.map((body) => chain.add(body)), chain.checkpoint()]) {
     const record: unknown = JSON.parse(line);
     t.strictSame(AuditRecord.parse(record), record);

@@ -10,9 +10,10 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { Audit, type AuditMode } from '../../src/control/audit.ts';
+import { Audit } from '../../src/control/audit.ts';
 import { auditFiles } from '../../src/control/audit-files.ts';
 import { keptIn } from '../../src/control/audit-retention.ts';
+import type { AuditMode } from '../../src/control/audit-settings.ts';
 import { verifyAudit } from '../../src/control/audit-verify.ts';
 import { outcomeOf, PLAIN_AUDIT, temporaryFolder } from '../helpers/control.ts';
 
@@ -322,11 +323,14 @@ t.test('a file that others deleted or wrote to is left, and the numbers tell', a
 
 t.test('a session is on record, and how the last one ended', async (t) => {
   const folder = temporaryFolder(t);
-  const program = { client_name: 'sallyport', app_version: '1.2.3', hostname: 'h', os: 'linux' };
-  const options = { ...PLAIN_AUDIT, folder, program, onTrouble: failing };
-  await (await Audit.open(options)).close();
+  const live = async (): Promise<void> => {
+    const audit = await Audit.open({ ...PLAIN_AUDIT, folder, onTrouble: failing });
+    audit.announce();
+    await audit.close();
+  };
+  await live();
   appendFileSync(auditFiles(folder)[0] ?? '', '{"torn');
-  await (await Audit.open(options)).close();
+  await live();
   t.match(linesOf(folder), [
     { seq: 1, event: 'start', app_version: '1.2.3', cut_bytes: 0 },
     { seq: 2, event: 'stop' },

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type tap from 'tap';
 import { systemClock } from '../../src/base/clock.ts';
-import { AUDIT_DEFAULTS } from '../../src/control/audit.ts';
+import { AUDIT_DEFAULTS } from '../../src/control/audit-settings.ts';
 import { ControlClient } from '../../src/control/client.ts';
 import { createDaemonLog } from '../../src/control/daemon-log.ts';
 import { type Instance, type InstanceOptions, startInstance } from '../../src/control/instance.ts';
@@ -53,6 +53,13 @@ export function keyIn(keyFile: string, isNeeded: () => boolean = () => false): P
 export const PLAIN_AUDIT = {
   ...AUDIT_DEFAULTS,
   clock: systemClock,
+  program: {
+    client_name: 'sallyport',
+    app_version: '1.2.3',
+    hostname: 'host.test',
+    os: 'linux',
+    username: 'me',
+  },
   fileMsMax: Number.POSITIVE_INFINITY, // Outcomes of tests are of any time.
   onKept: (error: unknown) => {
     throw error;
