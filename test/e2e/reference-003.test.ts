@@ -8,10 +8,16 @@ import { createServer } from 'node:https';
 import { join } from 'node:path';
 import t from 'tap';
 import { TestAuthority } from '../helpers/certificates.ts';
-import type { Cli } from '../helpers/cli.ts';
+import { type Cli, execute } from '../helpers/cli.ts';
 import { temporaryFolder } from '../helpers/control.ts';
 import { listening } from '../helpers/intercept.ts';
-import { cutLog, cutTable, type ReferenceWorld, referenceWorld } from '../helpers/reference.ts';
+import {
+  cutLog,
+  cutTable,
+  type ReferenceWorld,
+  referenceWorld,
+  SBX,
+} from '../helpers/reference.ts';
 
 const VALUE = 'the-real-token-0123456789';
 /** Special-use addresses of both families, and names for this machine. */
@@ -105,6 +111,13 @@ t.test('003 §3, 000 §1.9: credentials are given by name, and never seen inside
   t.match(out, `got ${VALUE}\n`);
   t.match(out, /^API_TOKEN=sbx-cs-/m, 'inside is what stands for it');
   t.notMatch(out.replace(`got ${VALUE}\n`, ''), VALUE, err);
+
+  const env = { ...cli.env, GEMINI_API_KEY: VALUE };
+  const imported = await execute(process.execPath, [SBX, 'secret', 'import', 'google'], env);
+  t.equal(imported.code, 0, 'or from the environment, when asked to');
+  const seen = (await world.inside('my-sandbox', 'env')).out;
+  t.match(seen, /^GEMINI_API_KEY=/m);
+  t.notMatch(seen, VALUE);
 
   const allowed = cutLog(await cli.ok('policy', 'log', 'my-sandbox')).get('Allowed requests:');
   const modeOf = (host: string): unknown =>

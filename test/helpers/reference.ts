@@ -6,11 +6,11 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import type { Test } from 'tap';
+import { SallyportError } from '../../src/base/errors.ts';
 import type { Log } from '../../src/cli/policy-log.ts';
 import { ControlClient } from '../../src/control/client.ts';
 import { resolvePaths } from '../../src/control/paths.ts';
 import type { CheckResult, SandboxIssue } from '../../src/control/schemas.ts';
-import type { MountResult } from '../../src/control/schemas-filesystem.ts';
 import { type Cli, execute, isolatedCli, type Ran } from './cli.ts';
 import { temporaryFolder } from './control.ts';
 import { loopbackDns } from './dns.ts';
@@ -33,8 +33,8 @@ export type ReferenceWorld = {
   rule(decision: 'allow' | 'deny', resources: string, sandbox?: string): Promise<void>;
   /** What `policy check network` answers, without its process. */
   check(target: string, more?: object): Promise<CheckResult>;
-  /** What `policy check filesystem` answers of a mount for all sandboxes. */
-  mount(path: string, writable: boolean): Promise<MountResult>;
+  /** Whether a runtime that asks before it mounts this path is given leave. */
+  mount(sandbox: string, path: string, writable: boolean): Promise<boolean>;
   /** What a runtime asks when a sandbox wants a page opened on the host. @throws the refusal */
   browse(sandbox: string, url: string): Promise<void>;
   /** Whether global rules, or those of this sandbox too, let each of these through. */
@@ -85,7 +85,8 @@ export async function referenceWorld(
   let asked = 0;
   const logged = async (): Promise<boolean> => {
     const { blocked_hosts, allowed_hosts } = await client.get<Log>('/network/log');
-    const counts = [...blocked_hosts, ...allowed_hosts].map((row) => row.count_since);
+    const rows = [...blocked_hosts, ...allowed_hosts].filter(({ type }) => type === 'network');
+    const counts = rows.map((row) => row.count_since);
     return counts.reduce((sum, count) => sum + count, 0) >= asked;
   };
   return {
@@ -120,7 +121,16 @@ export async function referenceWorld(
     },
     rule,
     check,
-    mount: (path, writable) => client.post('/policy/filesystem/check', { path, writable }),
+    mount: async (sandbox, path, writable) => {
+      try {
+        await client.post('/policy/filesystem/mount', { path, writable, sandbox_id: sandbox });
+        return true;
+      } catch (error) {
+        if (error instanceof SallyportError && error.code === 'SALLYPORT_MOUNT_DENIED')
+          return false;
+        throw error;
+      }
+    },
     browse: async (sandbox, url) => {
       asked++;
       await client.post('/browser-open', { url, sandbox_id: sandbox });
