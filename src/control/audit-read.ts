@@ -3,6 +3,8 @@ import { createReadStream, statSync } from 'node:fs';
 import { z } from 'zod';
 import { SallyportError } from '../base/errors.ts';
 import { AUDIT_LINE_BYTES_MAX } from '../base/limits.ts';
+import { placeOf } from './audit-chain.ts';
+import { NATIVE } from './audit-record.ts';
 import { filesAt } from './audit-verify.ts';
 
 const LINE_FEED = 0x0a;
@@ -74,6 +76,10 @@ function recordOf(line: string, place: string): RecordedExchange | null {
   if (type !== undefined && !EXCHANGES.includes(String(type))) return null;
   const { data, error } = Exchange.safeParse(value);
   if (data !== undefined) return data;
+  const format = placeOf(line)?.format ?? NATIVE.name;
+  if (format !== NATIVE.name) {
+    throw noRecord(`${place}: it is written as ${format}, which can be verified and not read`);
+  }
   const [issue] = error.issues;
   throw noRecord(`${place}: this is no record: ${issue?.path.join('.')}: ${issue?.message}`);
 }

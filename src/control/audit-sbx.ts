@@ -60,7 +60,7 @@ function actionOf({ method, host, port, path }: Outcome): string {
 }
 
 function otherMembers({ time, action_type: type, ...payload }: OtherRecord): string {
-  const decision = DECISIONS[String(payload.verdict)];
+  const decision = type === 'approval' ? responseOf(payload) : DECISIONS[String(payload.verdict)];
   const category = CATEGORIES[type] ?? 'AUDIT_CATEGORY_EVALUATION';
   const { key } = payload; // Of a checkpoint: whoever verifies looks for it here.
   return JSON.stringify({
@@ -71,6 +71,11 @@ function otherMembers({ time, action_type: type, ...payload }: OtherRecord): str
     ...(key !== undefined && { key }),
     [type]: payload,
   }).slice(1, -1);
+}
+
+function responseOf({ option }: { readonly option?: unknown }): string {
+  const isYes = option === 'allow' || option === 'once';
+  return isYes ? 'AUDIT_DECISION_APPROVED' : 'AUDIT_DECISION_REJECTED';
 }
 
 /** RFC 3339 as sbx writes it; we know no more than milliseconds. */

@@ -6,6 +6,8 @@ import { appendFileSync, readFileSync } from 'node:fs';
 import t from 'tap';
 import { Audit } from '../../src/control/audit.ts';
 import { auditFiles } from '../../src/control/audit-files.ts';
+import { readAudit } from '../../src/control/audit-read.ts';
+import { sbxFormat } from '../../src/control/audit-sbx.ts';
 import { AUDIT_FORMATS, type AuditFormat } from '../../src/control/audit-settings.ts';
 import { verifyAudit } from '../../src/control/audit-verify.ts';
 import type { Outcome } from '../../src/proxy/exchange.ts';
@@ -100,6 +102,25 @@ t.test('another format begins another file, and the chain goes on', async (t) =>
 function hasEndpoints({ src_endpoint: source, dst_endpoint: destination }: Members): boolean {
   return Boolean((source as Members).name && (destination as Members).hostname);
 }
+
+t.test('sbx: the answer of a person', async (t) => {
+  const { other } = sbxFormat(PLAIN_AUDIT.program, 'session');
+  const asked = { time: '2026-01-02T03:04:05.678Z', action_type: 'approval', host: 'a.test' };
+  const told = (option: string): Members => JSON.parse(`{${other({ ...asked, option })}}`);
+  t.match(told('once'), { decision: 'AUDIT_DECISION_APPROVED', approval: { host: 'a.test' } });
+  t.match(told('dismiss'), { decision: 'AUDIT_DECISION_REJECTED' });
+});
+
+t.test('other formats are not read for what they say, and it is told', async (t) => {
+  for (const format of ['ocsf', 'sbx'] as const) {
+    const folder = temporaryFolder(t);
+    await live(folder, format);
+    const read = async (): Promise<void> => {
+      for await (const record of readAudit([folder], 0)) t.fail(JSON.stringify(record));
+    };
+    await t.rejects(read(), { code: 'SALLYPORT_USAGE', message: `written as ${format}` });
+  }
+});
 
 /** What OCSF 1.3 requires of every event of these classes. */
 function faultsOf(event: Members): string[] {
