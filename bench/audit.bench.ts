@@ -11,11 +11,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../src/base/clock.ts';
-import { Audit } from '../src/control/audit.ts';
-import { Chain, GENESIS } from '../src/control/audit-chain.ts';
-import { AuditFile } from '../src/control/audit-files.ts';
-import { NATIVE } from '../src/control/audit-record.ts';
-import { AUDIT_DEFAULTS } from '../src/control/audit-settings.ts';
+import { Audit } from '../src/control/audit/audit.ts';
+import { Chain, GENESIS } from '../src/control/audit/chain.ts';
+import { AuditFile } from '../src/control/audit/files.ts';
+import { NATIVE } from '../src/control/audit/record.ts';
+import { AUDIT_DEFAULTS } from '../src/control/audit/settings.ts';
 import type { Outcome } from '../src/proxy/exchange.ts';
 import { table } from './table.ts';
 

@@ -14,7 +14,7 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { ControlClient } from '../src/control/client.ts';
+import { ControlClient } from '../src/control/api/client.ts';
 import type { Ports } from './peers/peer.ts';
 import { startSallyport } from './peers/sallyport.ts';
 import { firstLine, start, stop } from './process.ts';

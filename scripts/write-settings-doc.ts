@@ -1,8 +1,8 @@
-// Writes docs/settings.md and docs/settings.schema.json from src/control/setting-keys.ts.
+// Writes docs/settings.md and docs/settings.schema.json from src/control/settings/keys.ts.
 // Run: node scripts/write-settings-doc.ts
 import { writeFileSync } from 'node:fs';
-import { isLive, SETTING_KEYS, SETTINGS, variableOf } from '../src/control/setting-keys.ts';
-import { settingsSchema } from '../src/control/settings-file.ts';
+import { isLive, SETTING_KEYS, SETTINGS, variableOf } from '../src/control/settings/keys.ts';
+import { settingsSchema } from '../src/control/settings/file.ts';
 
 const rows = SETTING_KEYS.map((key) => {
   const { type, fallback, option, description } = SETTINGS[key];

@@ -1,6 +1,6 @@
-// The options of `daemon start` that concern the audit. What they may be is in control/setting-keys.ts.
+// The options of `daemon start` that concern the audit. What they may be is in control/settings/keys.ts.
 import { type Command, Option } from 'commander';
-import { AUDIT_FORMATS, AUDIT_MODES } from '../control/audit-settings.ts';
+import { AUDIT_FORMATS, AUDIT_MODES } from '../control/audit/settings.ts';
 
 export function withAuditOptions(command: Command): Command {
   return command

@@ -7,7 +7,7 @@ import {
   type Evidence,
   type Verification,
   verifyAudit,
-} from '../control/audit-verify.ts';
+} from '../control/audit/verify.ts';
 import { type Context, printJson } from './context.ts';
 import { eachOf } from './values.ts';
 

@@ -1,9 +1,9 @@
 // What every command works with: where it writes, whether a person is there, and the daemon, which
 // is started when a command needs it and none runs.
 import { SallyportError } from '../base/errors.ts';
-import { ControlClient } from '../control/client.ts';
+import { ControlClient } from '../control/api/client.ts';
+import type { DaemonStatus } from '../control/api/services.ts';
 import { type Env, type Paths, resolvePaths } from '../control/paths.ts';
-import type { DaemonStatus } from '../control/services.ts';
 import { spawnDaemon } from '../control/spawn.ts';
 import type { Terminal } from './prompt.ts';
 import { rememberedStart, rememberStart, type StartOption } from './start-options.ts';

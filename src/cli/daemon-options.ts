@@ -1,10 +1,10 @@
 // The options of `daemon start`: each is a setting, given for this start and those that follow it on
-// demand. What they may be is in control/setting-keys.ts.
+// demand. What they may be is in control/settings/keys.ts.
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
+import { LOG_LEVELS } from '../control/api/services.ts';
 import { splitClientCertificate } from '../control/client-certificates.ts';
-import { LOG_LEVELS } from '../control/services.ts';
-import { type GivenValues, SETTINGS, type SettingKey } from '../control/setting-keys.ts';
+import { type GivenValues, SETTINGS, type SettingKey } from '../control/settings/keys.ts';
 import { KEY_PLACES } from '../credentials/key-store.ts';
 import { PRESET_NAMES } from '../policy/presets.ts';
 import { AUDIT_SETTINGS, withAuditOptions } from './audit-options.ts';

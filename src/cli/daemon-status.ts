@@ -1,5 +1,5 @@
 // `daemon status`: is it running, where, and with what.
-import { ControlClient } from '../control/client.ts';
+import { ControlClient } from '../control/api/client.ts';
 import { type Context, isRunning, printJson } from './context.ts';
 
 type Status = {

@@ -3,12 +3,12 @@ import { Argument, type Command } from 'commander';
 import { systemClock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
 import { DRAIN_TIMEOUT_MS } from '../base/limits.ts';
-import { ControlClient } from '../control/client.ts';
+import { ControlClient } from '../control/api/client.ts';
+import { LOG_LEVELS } from '../control/api/services.ts';
 import { runDaemon } from '../control/daemon.ts';
 import { createFolders } from '../control/paths.ts';
-import { LOG_LEVELS } from '../control/services.ts';
-import { Settings } from '../control/settings.ts';
-import { instanceOptions } from '../control/settings-effect.ts';
+import { instanceOptions } from '../control/settings/effect.ts';
+import { Settings } from '../control/settings/settings.ts';
 import { waitUntilStopped } from '../control/spawn.ts';
 import { type Context, isRunning, printJson, startDetached, withDaemon } from './context.ts';
 import {

@@ -1,9 +1,9 @@
 // Where the variables of a sandbox come from: the daemon knows all of them but the token, which it
 // showed once. What `env` and `run` have in common.
 import { SallyportError } from '../base/errors.ts';
-import type { ControlClient } from '../control/client.ts';
-import type { SandboxEnvironment } from '../control/routes-environment.ts';
-import type { SandboxIssue } from '../control/schemas.ts';
+import type { ControlClient } from '../control/api/client.ts';
+import type { SandboxEnvironment } from '../control/api/routes-environment.ts';
+import type { SandboxIssue } from '../control/api/schemas.ts';
 import type { Context } from './context.ts';
 import { type ProxyPlace, type Variables, variablesFor } from './variables.ts';
 

@@ -1,4 +1,4 @@
-// The options of `daemon start` that say who governs it. What they may be is in control/setting-keys.ts.
+// The options of `daemon start` that say who governs it. What they may be is in control/settings/keys.ts.
 import type { Command } from 'commander';
 import { durationText, eachOf } from './values.ts';
 

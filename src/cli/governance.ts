@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { systemClock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
-import { ORGANIZATION_NAME } from '../control/governance-api.ts';
+import { ORGANIZATION_NAME } from '../control/governance/api.ts';
 import { parseListen } from '../control/sandboxes.ts';
 import { Organization } from '../governance/organization.ts';
 import { type ServeOptions, serveGovernance } from '../governance/server.ts';

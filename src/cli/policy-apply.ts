@@ -1,7 +1,7 @@
 // `policy apply` and `policy export`: the local policy as a file, for version control.
 import type { Command } from 'commander';
 import { SallyportError } from '../base/errors.ts';
-import type { ApplyRequest, ApplyResult } from '../control/schemas-tools.ts';
+import type { ApplyRequest, ApplyResult } from '../control/api/schemas-tools.ts';
 import type { PolicyDocument } from '../documents/document.ts';
 import { documentText, writeDocument } from '../documents/write.ts';
 import { methodNames } from '../policy/http.ts';

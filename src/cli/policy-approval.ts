@@ -5,7 +5,7 @@ import type {
   ApprovalListing,
   ApprovalListings,
   ApprovalResponded,
-} from '../control/schemas-approvals.ts';
+} from '../control/api/schemas-approvals.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
 import { table } from './render.ts';
 import { durationText, lifetime } from './values.ts';

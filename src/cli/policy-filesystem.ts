@@ -1,8 +1,8 @@
 // `policy allow|deny|rm|check filesystem`: which paths of this machine sandboxes may be given.
 import { type Command, Option } from 'commander';
 import { SallyportError } from '../base/errors.ts';
-import type { RemovedAnswer } from '../control/schemas.ts';
-import type { MountResult, PathRulesAddedAnswer } from '../control/schemas-filesystem.ts';
+import type { RemovedAnswer } from '../control/api/schemas.ts';
+import type { MountResult, PathRulesAddedAnswer } from '../control/api/schemas-filesystem.ts';
 import type { Access } from '../policy/mount.ts';
 import type { Decision } from '../policy/rule.ts';
 import { type Context, printJson, withDaemon } from './context.ts';

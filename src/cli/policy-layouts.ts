@@ -1,7 +1,8 @@
 // How `policy ls` and `policy inspect` lay rules out. The columns and their words are those of sbx, by
 // version; scripts cut them.
-import type { GovernanceFacts } from '../control/governance-status.ts';
-import type { Inspected } from '../control/schemas.ts';
+
+import type { Inspected } from '../control/api/schemas.ts';
+import type { GovernanceFacts } from '../control/governance/status.ts';
 import { ruleLabel } from '../policy/reasons.ts';
 import type { Cell } from './render.ts';
 

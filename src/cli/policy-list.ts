@@ -1,7 +1,7 @@
 // `policy ls` and `policy check`: what is in force, and what it would say.
 import { type Command, Option } from 'commander';
-import type { GovernanceFacts } from '../control/governance-status.ts';
-import type { CheckResult, Inspected } from '../control/schemas.ts';
+import type { CheckResult, Inspected } from '../control/api/schemas.ts';
+import type { GovernanceFacts } from '../control/governance/status.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
 import {
   headerOf,

@@ -1,7 +1,7 @@
 // `policy log`: which hosts the sandboxes have contacted, as sums or live.
 import { type Command, Option } from 'commander';
 import { systemClock } from '../base/clock.ts';
-import type { Query } from '../control/client.ts';
+import type { Query } from '../control/api/client.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
 import { logTime, table } from './render.ts';
 import { age, entryCount } from './values.ts';

@@ -1,8 +1,8 @@
 // `policy replay`: what a policy would have said of what sandboxes did. Reads files; needs no daemon.
 import type { Command } from 'commander';
 import { systemClock } from '../base/clock.ts';
-import { readAudit } from '../control/audit-read.ts';
-import { Replay, type ReplayRow } from '../control/replay.ts';
+import { readAudit } from '../control/audit/read.ts';
+import { Replay, type ReplayRow } from '../control/policy/replay.ts';
 import { ScopeTable } from '../documents/document.ts';
 import { offlineMatcher } from '../matcher/offline.ts';
 import type { AddressGuard } from '../policy/judge.ts';

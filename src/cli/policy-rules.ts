@@ -2,8 +2,8 @@
 // enforces the change.
 import type { Command } from 'commander';
 import { SallyportError } from '../base/errors.ts';
-import type { ControlClient } from '../control/client.ts';
-import type { AddedAnswer, RemovedAnswer } from '../control/schemas.ts';
+import type { ControlClient } from '../control/api/client.ts';
+import type { AddedAnswer, RemovedAnswer } from '../control/api/schemas.ts';
 import type { Decision } from '../policy/rule.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
 import { askConfirmation } from './prompt.ts';

@@ -2,10 +2,14 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { SallyportError } from '../base/errors.ts';
 import { DOCUMENT_BYTES_MAX } from '../base/limits.ts';
-import type { ControlClient } from '../control/client.ts';
-import { documentOfListing } from '../control/listed-document.ts';
-import { type ListedFacts, type ListedRule, rulesOfListing } from '../control/listed-rules.ts';
-import type { SetupStatus } from '../control/schemas.ts';
+import type { ControlClient } from '../control/api/client.ts';
+import type { SetupStatus } from '../control/api/schemas.ts';
+import { documentOfListing } from '../control/policy/listed-document.ts';
+import {
+  type ListedFacts,
+  type ListedRule,
+  rulesOfListing,
+} from '../control/policy/listed-rules.ts';
 import { documentRules, type PolicyDocument, type ScopeTable } from '../documents/document.ts';
 import { readDocument } from '../documents/read.ts';
 import type { Rule } from '../policy/rule.ts';

@@ -3,12 +3,12 @@
 import type { Command } from 'commander';
 import { systemClock } from '../base/clock.ts';
 import { SUGGEST_NOTES_MAX } from '../base/limits.ts';
-import { readAudit } from '../control/audit-read.ts';
-import type { ControlClient } from '../control/client.ts';
-import type { GovernanceFacts } from '../control/governance-status.ts';
-import type { SandboxListing } from '../control/schemas.ts';
-import { type SeenExchanges, SeenTable } from '../control/seen.ts';
-import { closed, isOpen, type Suggestion, suggestionOf } from '../control/suggestion.ts';
+import type { ControlClient } from '../control/api/client.ts';
+import type { SandboxListing } from '../control/api/schemas.ts';
+import { readAudit } from '../control/audit/read.ts';
+import { type SeenExchanges, SeenTable } from '../control/audit/seen.ts';
+import type { GovernanceFacts } from '../control/governance/status.ts';
+import { closed, isOpen, type Suggestion, suggestionOf } from '../control/policy/suggestion.ts';
 import { ScopeTable } from '../documents/document.ts';
 import { documentText, writeDocument } from '../documents/write.ts';
 import { offlineMatcher } from '../matcher/offline.ts';

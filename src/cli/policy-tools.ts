@@ -1,8 +1,8 @@
 // `policy explain`: why a target is decided so, and how to change it.
 import { type Command, Option } from 'commander';
-import type { ControlClient } from '../control/client.ts';
-import type { MountExplained } from '../control/schemas-filesystem.ts';
-import type { ExplainedRule, ExplainResult } from '../control/schemas-tools.ts';
+import type { ControlClient } from '../control/api/client.ts';
+import type { MountExplained } from '../control/api/schemas-filesystem.ts';
+import type { ExplainedRule, ExplainResult } from '../control/api/schemas-tools.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
 import { fromHere } from './policy-filesystem.ts';
 import { ensureInitialized } from './setup.ts';

@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { Argument, type Command, Option } from 'commander';
 import { SallyportError } from '../base/errors.ts';
-import type { SandboxIssue, SandboxListing } from '../control/schemas.ts';
+import type { SandboxIssue, SandboxListing } from '../control/api/schemas.ts';
 import { KIT_PHASES } from '../policy/kit.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
 import { kitOf } from './kit.ts';

@@ -2,9 +2,9 @@
 // that reads credentials from the environment, and only when it is asked to.
 import type { Command } from 'commander';
 import { SallyportError } from '../base/errors.ts';
-import type { ControlClient } from '../control/client.ts';
+import type { ControlClient } from '../control/api/client.ts';
+import type { SecretsAnswer, SecretsImportedAnswer } from '../control/api/schemas-secret.ts';
 import type { Env } from '../control/paths.ts';
-import type { SecretsAnswer, SecretsImportedAnswer } from '../control/schemas-secret.ts';
 import { SERVICES } from '../credentials/services.ts';
 import { preview } from '../credentials/value.ts';
 import { type Context, printJson, withDaemon } from './context.ts';

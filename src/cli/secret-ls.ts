@@ -1,10 +1,10 @@
 // `secret ls`: what is stored for whom. Values come masked from the daemon; nothing here has them.
 import type { Command } from 'commander';
 import { SallyportError } from '../base/errors.ts';
-import type { ControlClient } from '../control/client.ts';
-import type { SecretsAnswer } from '../control/schemas-secret.ts';
-import { UNREADABLE } from '../control/secret-listing.ts';
-import type { DaemonStatus } from '../control/services.ts';
+import type { ControlClient } from '../control/api/client.ts';
+import type { SecretsAnswer } from '../control/api/schemas-secret.ts';
+import type { DaemonStatus } from '../control/api/services.ts';
+import { UNREADABLE } from '../control/secrets/listing.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
 import { table } from './render.ts';
 import { foundInEnvironment } from './secret-import.ts';

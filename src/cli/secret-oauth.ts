@@ -2,7 +2,7 @@
 // so that no sandbox holds the grant or a token.
 import { type Command, Option } from 'commander';
 import { SallyportError } from '../base/errors.ts';
-import type { SecretSetAnswer } from '../control/schemas-secret.ts';
+import type { SecretSetAnswer } from '../control/api/schemas-secret.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
 import { askSecret } from './prompt.ts';
 import { sayStored, store } from './secret-put.ts';

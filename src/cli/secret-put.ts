@@ -1,6 +1,6 @@
 // Hands a secret to the daemon, and says what became of it.
 import { SallyportError } from '../base/errors.ts';
-import type { ControlClient } from '../control/client.ts';
+import type { ControlClient } from '../control/api/client.ts';
 import type { Context } from './context.ts';
 import { askConfirmation } from './prompt.ts';
 import { sayApplied } from './secret-scope.ts';

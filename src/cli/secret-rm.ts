@@ -1,8 +1,8 @@
 // `secret rm`: takes a secret away, from running sandboxes too.
 import { type Command, Option } from 'commander';
 import { SallyportError } from '../base/errors.ts';
-import type { ControlClient, Query } from '../control/client.ts';
-import type { SecretsAnswer, SecretsRemovedAnswer } from '../control/schemas-secret.ts';
+import type { ControlClient, Query } from '../control/api/client.ts';
+import type { SecretsAnswer, SecretsRemovedAnswer } from '../control/api/schemas-secret.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
 import { askChoice, askConfirmation } from './prompt.ts';
 import { type ScopeOptions, sayApplied, scopeOf, withScope } from './secret-scope.ts';

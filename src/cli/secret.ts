@@ -2,7 +2,7 @@
 // no sandbox holds it. A value is read and sent, and printed by nothing here.
 import { type Command, Option } from 'commander';
 import { SallyportError } from '../base/errors.ts';
-import type { CustomSetAnswer, SecretSetAnswer } from '../control/schemas-secret.ts';
+import type { CustomSetAnswer, SecretSetAnswer } from '../control/api/schemas-secret.ts';
 import { SERVICES } from '../credentials/services.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
 import { askChoice } from './prompt.ts';

@@ -2,13 +2,13 @@
 // it is answered; without one they work on the file, which the next start reads.
 import type { Command } from 'commander';
 import { systemClock } from '../base/clock.ts';
-import { ControlClient } from '../control/client.ts';
+import { ControlClient } from '../control/api/client.ts';
 import { createFolders } from '../control/paths.ts';
-import { readValue, SETTING_KEYS, SETTINGS, type SettingKey } from '../control/setting-keys.ts';
-import { removeOverride, type SettingRecord, Settings } from '../control/settings.ts';
-import { instanceOptions } from '../control/settings-effect.ts';
-import { checkKey, settingsSchema } from '../control/settings-file.ts';
-import type { LiveRecord } from '../control/settings-live.ts';
+import { instanceOptions } from '../control/settings/effect.ts';
+import { checkKey, settingsSchema } from '../control/settings/file.ts';
+import { readValue, SETTING_KEYS, SETTINGS, type SettingKey } from '../control/settings/keys.ts';
+import type { LiveRecord } from '../control/settings/live.ts';
+import { removeOverride, type SettingRecord, Settings } from '../control/settings/settings.ts';
 import { type Context, isRunning, printJson } from './context.ts';
 import { absoluteOf } from './daemon-options.ts';
 import { table } from './render.ts';

@@ -1,6 +1,6 @@
 // The choice that comes before all others: which policy to begin with.
 import { SallyportError } from '../base/errors.ts';
-import type { ControlClient } from '../control/client.ts';
+import type { ControlClient } from '../control/api/client.ts';
 import { PRESETS, type PresetName } from '../policy/presets.ts';
 import type { Context } from './context.ts';
 import { askPreset } from './prompt.ts';

@@ -19,7 +19,7 @@ import { ruleText } from '../policy/reasons.ts';
 import { formatHostPort } from '../policy/resource.ts';
 import { parseTarget } from '../policy/target.ts';
 import type { Resolver } from '../proxy/resolve.ts';
-import type { Decisions } from './decided.ts';
+import type { Decisions } from './audit/decided.ts';
 
 export type BrowserRequest = { readonly url: string; readonly sandbox: string };
 

@@ -6,11 +6,11 @@ import { SallyportError } from '../base/errors.ts';
 import { type ClientCertificate, ClientCertificates } from '../credentials/client-certificate.ts';
 import { Trust } from '../proxy/secure.ts';
 import type { Listen, SandboxRecord, ServeSettings } from '../workers/messages.ts';
-import type { ApprovalMode } from './approvals.ts';
+import type { LogLevel, LogLevels } from './api/services.ts';
 import type { Authority } from './authority.ts';
 import { machineAddresses, ownAddresses } from './own-addresses.ts';
+import type { ApprovalMode } from './policy/approvals.ts';
 import { parseListen } from './sandboxes.ts';
-import type { LogLevel, LogLevels } from './services.ts';
 
 export type ProxyOptions = {
   /** HOST:PORT of the shared proxy listener; port 0 for any. */

@@ -3,7 +3,7 @@
 import { closeSync, fstatSync, openSync, renameSync, writeSync } from 'node:fs';
 import { type Logger, pino, stdTimeFunctions } from 'pino';
 import { DAEMON_LOG_BYTES_MAX } from '../base/limits.ts';
-import type { LogLevel } from './services.ts';
+import type { LogLevel } from './api/services.ts';
 
 /** @param path  a file, kept below DAEMON_LOG_BYTES_MAX by moving it aside; null for stdout. */
 export function createDaemonLog(path: string | null, level: LogLevel): Logger {

@@ -6,15 +6,15 @@ import { systemClock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
 import { LOCK_RETRY_MS, LOCK_WAIT_MS } from '../base/limits.ts';
 import { keychainOf } from '../credentials/keychain.ts';
-import { ControlClient } from './client.ts';
+import { ControlClient } from './api/client.ts';
+import type { DaemonStatus } from './api/services.ts';
 import { createDaemonLog } from './daemon-log.ts';
 import { type Instance, startInstance } from './instance.ts';
 import { acquireLock } from './lock.ts';
 import { createFolders, type Env, type Paths, resolvePaths } from './paths.ts';
-import type { DaemonStatus } from './services.ts';
-import type { GivenValues } from './setting-keys.ts';
-import { Settings } from './settings.ts';
-import { drainTimeoutMs, instanceOptions } from './settings-effect.ts';
+import { drainTimeoutMs, instanceOptions } from './settings/effect.ts';
+import type { GivenValues } from './settings/keys.ts';
+import { Settings } from './settings/settings.ts';
 import type { Surroundings } from './surroundings.ts';
 
 export type DaemonOptions = {

@@ -3,7 +3,7 @@
 import { placeholderFor } from '../credentials/placeholder.ts';
 import { SERVICES } from '../credentials/services.ts';
 import { GLOBAL_SCOPE } from '../policy/rule.ts';
-import type { StoredSecret } from './secret-store.ts';
+import type { StoredSecret } from './secrets/store.ts';
 
 /**
  * The variables of one sandbox. Where two secrets have the same variable, the sandbox's own comes

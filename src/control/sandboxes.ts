@@ -14,7 +14,7 @@ import { parseAddress } from '../policy/address.ts';
 import type { Kit } from '../policy/kit.ts';
 import type { KitPhase } from '../policy/rule.ts';
 import type { Listen, SandboxRecord } from '../workers/messages.ts';
-import type { ScopeNames } from './policy.ts';
+import type { ScopeNames } from './policy/policy.ts';
 import type { Store, StoredSandbox } from './store.ts';
 
 const NAME = /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/; // A DNS label in lower case (RFC 1123 section 2.1).

@@ -2,11 +2,11 @@
 import { hostname, platform, userInfo } from 'node:os';
 import type { Logger } from 'pino';
 import type { KeyPlace, KeyStore } from '../credentials/key-store.ts';
-import { Audit } from './audit.ts';
-import type { AuditSettings } from './audit-settings.ts';
-import { Followers } from './follow.ts';
-import { DecisionLog } from './log.ts';
-import { openSecretKey } from './secret-key.ts';
+import { Audit } from './audit/audit.ts';
+import { Followers } from './audit/follow.ts';
+import { DecisionLog } from './audit/log.ts';
+import type { AuditSettings } from './audit/settings.ts';
+import { openSecretKey } from './secrets/key.ts';
 import { Store } from './store.ts';
 import { type Closing, describe, type Surroundings } from './surroundings.ts';
 

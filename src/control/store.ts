@@ -9,8 +9,8 @@ import type { CreatedVia, Decision, KitPhase, Protocol, Rule, Source } from '../
 import type { Listen } from '../workers/messages.ts';
 import { corrupt, inTransaction, openDatabase } from './database.ts';
 import { STORE_MIGRATIONS } from './migrations.ts';
-import { PathRuleStore, type StoredPathRule } from './path-rule-store.ts';
-import { SecretStore } from './secret-store.ts';
+import { PathRuleStore, type StoredPathRule } from './policy/path-rule-store.ts';
+import { SecretStore } from './secrets/store.ts';
 
 /** A rule with what listings show of it. */
 export type StoredRule = Rule & {

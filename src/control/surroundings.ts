@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { Clock } from '../base/clock.ts';
 import type { Keychain } from '../credentials/keychain.ts';
 import type { Paths } from './paths.ts';
-import type { Settings } from './settings.ts';
+import type { Settings } from './settings/settings.ts';
 
 export type Surroundings = {
   readonly paths: Paths;

@@ -8,8 +8,8 @@ import {
   GOVERNANCE_POLICY_BYTES_MAX,
   GOVERNANCE_RULES_MAX,
 } from '../base/limits.ts';
-import type { RuleDraft, Settings } from '../control/governance-api.ts';
-import { checkRule, type Domain, domainOf } from '../control/governance-rules.ts';
+import type { RuleDraft, Settings } from '../control/governance/api.ts';
+import { checkRule, type Domain, domainOf } from '../control/governance/rules.ts';
 import { ApiError } from './errors.ts';
 import type { AuditEntry, GovernanceStore, StoredPolicy, StoredRule } from './store.ts';
 

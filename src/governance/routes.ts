@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { GOVERNANCE_PAGE_MAX } from '../base/limits.ts';
+import type { Application } from '../control/api/routes.ts';
 import {
   Allowlist,
   NameText,
@@ -10,8 +11,7 @@ import {
   RuleDraft,
   Scope,
   Settings,
-} from '../control/governance-api.ts';
-import type { Application } from '../control/routes.ts';
+} from '../control/governance/api.ts';
 import { ApiError } from './errors.ts';
 import type { Organization } from './organization.ts';
 import type { StoredToken } from './store.ts';

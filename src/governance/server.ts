@@ -13,8 +13,8 @@ import {
   GOVERNANCE_CONNECTIONS_MAX,
   GOVERNANCE_SERVE_TIMEOUT_MS,
 } from '../base/limits.ts';
-import { faultsOfRequest } from '../control/request-faults.ts';
-import type { Application } from '../control/routes.ts';
+import { faultsOfRequest } from '../control/api/request-faults.ts';
+import type { Application } from '../control/api/routes.ts';
 import { ApiError, apiErrorOf } from './errors.ts';
 import type { Organization } from './organization.ts';
 import { addRoutes } from './routes.ts';

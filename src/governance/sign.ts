@@ -1,4 +1,4 @@
-// Signs what an organisation says without a server: control/governance-file.ts reads it. What daemons
+// Signs what an organisation says without a server: control/governance/file.ts reads it. What daemons
 // would not take is not signed.
 import { type KeyObject, sign } from 'node:crypto';
 import { readdir, rename, writeFile } from 'node:fs/promises';
@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { ed25519PrivateKey } from '../base/ed25519.ts';
 import { SallyportError } from '../base/errors.ts';
 import { GOVERNANCE_DOCUMENT_BYTES_MAX, GOVERNANCE_POLICY_BYTES_MAX } from '../base/limits.ts';
-import { contentOf } from '../control/governance-content.ts';
+import { contentOf } from '../control/governance/content.ts';
 import {
   DOCUMENT_NAME,
   documentAt,
@@ -14,8 +14,8 @@ import {
   FILE_NAME,
   policiesIn,
   sha256,
-} from '../control/governance-file.ts';
-import { rulesOf } from '../control/governance-source.ts';
+} from '../control/governance/file.ts';
+import { rulesOf } from '../control/governance/source.ts';
 
 export type Signed = {
   readonly file: string;

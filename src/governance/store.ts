@@ -3,7 +3,7 @@
 // a power cut. What may be changed, organization.ts says.
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
 import { corrupt, inTransaction, openDatabase } from '../control/database.ts';
-import type { RuleDraft, Settings } from '../control/governance-api.ts';
+import type { RuleDraft, Settings } from '../control/governance/api.ts';
 
 /** Only ever appended to; see control/database.ts. */
 const MIGRATIONS: readonly string[] = [

@@ -1,7 +1,7 @@
-// Covers src/control/records-status.ts, too.
+// Covers src/control/audit/records-status.ts, too.
 import { mkdirSync, rmSync } from 'node:fs';
 import t from 'tap';
-import { AUDIT_DEFAULTS } from '../../src/control/audit-settings.ts';
+import { AUDIT_DEFAULTS } from '../../src/control/audit/settings.ts';
 import { startWorld } from '../helpers/control.ts';
 import { say } from './session.ts';
 

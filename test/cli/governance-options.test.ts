@@ -6,8 +6,8 @@ import t from 'tap';
 import { givenSettings, withStartOptions } from '../../src/cli/daemon-options.ts';
 import { withGovernanceOptions } from '../../src/cli/governance-options.ts';
 import { resolvePaths } from '../../src/control/paths.ts';
-import { Settings } from '../../src/control/settings.ts';
-import { instanceOptions } from '../../src/control/settings-effect.ts';
+import { instanceOptions } from '../../src/control/settings/effect.ts';
+import { Settings } from '../../src/control/settings/settings.ts';
 import { temporaryEnv, temporaryFolder } from '../helpers/control.ts';
 import { say } from './session.ts';
 

@@ -1,9 +1,9 @@
 // `policy approval ls|inspect|respond` against a proxy that asks. Covers
-// src/control/routes-approvals.ts and src/control/schemas-approvals.ts too.
+// src/control/api/routes-approvals.ts and src/control/api/schemas-approvals.ts too.
 import { readFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import t, { type Test } from 'tap';
-import { auditFiles } from '../../src/control/audit-files.ts';
+import { auditFiles } from '../../src/control/audit/files.ts';
 import type { InstanceOptions } from '../../src/control/instance.ts';
 import { startWorld, type World } from '../helpers/control.ts';
 import { connectTo, say as sayTo, tcpOrigin, type Wire } from '../helpers/wire.ts';

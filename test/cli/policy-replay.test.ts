@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { Audit } from '../../src/control/audit.ts';
+import { Audit } from '../../src/control/audit/audit.ts';
 import { resolvePaths } from '../../src/control/paths.ts';
 import { outcomeOf, PLAIN_AUDIT, temporaryEnv, temporaryFolder } from '../helpers/control.ts';
 import { say } from './session.ts';

@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { Audit } from '../../src/control/audit.ts';
+import { Audit } from '../../src/control/audit/audit.ts';
 import type { Outcome } from '../../src/proxy/exchange.ts';
 import {
   outcomeOf,

@@ -1,5 +1,5 @@
-// `policy explain` typed against a daemon. Covers src/control/explain.ts, src/control/routes-tools.ts
-// and src/control/schemas-tools.ts too.
+// `policy explain` typed against a daemon. Covers src/control/policy/explain.ts, src/control/api/routes-tools.ts
+// and src/control/api/schemas-tools.ts too.
 import t from 'tap';
 import { startWorld, type World } from '../helpers/control.ts';
 import { say } from './session.ts';

@@ -6,7 +6,7 @@ import { Command } from 'commander';
 import t from 'tap';
 import { givenOptions, givenSettings, withStartOptions } from '../../src/cli/daemon-options.ts';
 import { resolvePaths } from '../../src/control/paths.ts';
-import { SETTING_KEYS, SETTINGS } from '../../src/control/setting-keys.ts';
+import { SETTING_KEYS, SETTINGS } from '../../src/control/settings/keys.ts';
 import { startWorld, temporaryEnv } from '../helpers/control.ts';
 import { say } from './session.ts';
 

@@ -1,5 +1,5 @@
 // The authority on the disk: made once, replaced whole, told to the workers. The routes are
-// src/control/routes-authority.ts.
+// src/control/api/routes-authority.ts.
 import { X509Certificate } from 'node:crypto';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

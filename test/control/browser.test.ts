@@ -1,10 +1,10 @@
 // Pages that a sandbox wants to have opened: judged, recorded, and given to a real program. Covers
-// src/control/routes-browser.ts too.
+// src/control/api/routes-browser.ts too.
 import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { BROWSER_OPENS_PER_MINUTE_MAX } from '../../src/base/limits.ts';
-import { auditFiles } from '../../src/control/audit-files.ts';
+import { auditFiles } from '../../src/control/audit/files.ts';
 import { Browser } from '../../src/control/browser.ts';
 import type { InstanceOptions } from '../../src/control/instance.ts';
 import { referenceMatcher } from '../../src/policy/reference.ts';

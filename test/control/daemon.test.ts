@@ -6,12 +6,12 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
-import { ControlClient } from '../../src/control/client.ts';
+import { ControlClient } from '../../src/control/api/client.ts';
 import { RotatingFile } from '../../src/control/daemon-log.ts';
 import { discardStore } from '../../src/control/discard.ts';
 import { acquireLock } from '../../src/control/lock.ts';
 import { type Env, resolvePaths } from '../../src/control/paths.ts';
-import type { GivenValues } from '../../src/control/setting-keys.ts';
+import type { GivenValues } from '../../src/control/settings/keys.ts';
 import { waitUntilStopped } from '../../src/control/spawn.ts';
 import { startDaemon, temporaryEnv, temporaryFolder } from '../helpers/control.ts';
 

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import type { SandboxEnvironment } from '../../src/control/routes-environment.ts';
+import type { SandboxEnvironment } from '../../src/control/api/routes-environment.ts';
 import { TRUST_FILES, TrustFiles } from '../../src/control/trust.ts';
 import { TestAuthority } from '../helpers/certificates.ts';
 import { startWorld, temporaryFolder } from '../helpers/control.ts';

@@ -2,7 +2,7 @@
 import { mkdirSync, realpathSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { ControlClient } from '../../src/control/client.ts';
+import { ControlClient } from '../../src/control/api/client.ts';
 import { resolvePaths } from '../../src/control/paths.ts';
 import { isolatedCli } from '../helpers/cli.ts';
 

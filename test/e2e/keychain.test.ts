@@ -1,11 +1,11 @@
 // The key of the secrets in a keychain, over the whole program: with a stand-in everywhere, and with the
-// real Secret Service where it is installed. Covers src/control/secret-key.ts too.
+// real Secret Service where it is installed. Covers src/control/secrets/key.ts too.
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import t, { type Test } from 'tap';
-import { ControlClient } from '../../src/control/client.ts';
+import { ControlClient } from '../../src/control/api/client.ts';
+import type { DaemonStatus } from '../../src/control/api/services.ts';
 import { type Env, resolvePaths } from '../../src/control/paths.ts';
-import type { DaemonStatus } from '../../src/control/services.ts';
 import { waitUntilStopped } from '../../src/control/spawn.ts';
 import { type Cli, isolatedCli } from '../helpers/cli.ts';
 import { startDaemon, temporaryEnv } from '../helpers/control.ts';

@@ -6,12 +6,12 @@ import { readFileSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
 import { setTimeout } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { auditFiles } from '../../src/control/audit-files.ts';
-import type { AuditMode } from '../../src/control/audit-settings.ts';
-import { verifyAudit } from '../../src/control/audit-verify.ts';
-import { ControlClient } from '../../src/control/client.ts';
+import { ControlClient } from '../../src/control/api/client.ts';
+import type { DaemonStatus } from '../../src/control/api/services.ts';
+import { auditFiles } from '../../src/control/audit/files.ts';
+import type { AuditMode } from '../../src/control/audit/settings.ts';
+import { verifyAudit } from '../../src/control/audit/verify.ts';
 import { type Env, type Paths, resolvePaths } from '../../src/control/paths.ts';
-import type { DaemonStatus } from '../../src/control/services.ts';
 import { waitUntilStopped } from '../../src/control/spawn.ts';
 import { startDaemon, temporaryEnv } from '../helpers/control.ts';
 

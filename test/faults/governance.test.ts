@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { ControlClient } from '../../src/control/client.ts';
+import { ControlClient } from '../../src/control/api/client.ts';
 import { resolvePaths } from '../../src/control/paths.ts';
 import { waitUntilStopped } from '../../src/control/spawn.ts';
 import { Store } from '../../src/control/store.ts';

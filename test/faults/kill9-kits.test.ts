@@ -3,7 +3,7 @@
 // that phase, and the file of the settings is whole.
 import { readFileSync } from 'node:fs';
 import t from 'tap';
-import { ControlClient } from '../../src/control/client.ts';
+import { ControlClient } from '../../src/control/api/client.ts';
 import { resolvePaths } from '../../src/control/paths.ts';
 import { waitUntilStopped } from '../../src/control/spawn.ts';
 import { startDaemon, temporaryEnv } from '../helpers/control.ts';

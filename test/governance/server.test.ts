@@ -1,6 +1,6 @@
 // The public Governance API as our server speaks it, over real sockets: src/governance/routes.ts,
 // src/governance/organization.ts, src/governance/store.ts, src/governance/errors.ts and
-// src/governance/tokens.ts; src/control/request-faults.ts words what does not fit.
+// src/governance/tokens.ts; src/control/api/request-faults.ts words what does not fit.
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { get } from 'node:https';

@@ -3,7 +3,7 @@
 // `remove ID` when the change was acknowledged. Rule N has the resources aN.test and bN.test.
 import { writeSync } from 'node:fs';
 import { systemClock } from '../../src/base/clock.ts';
-import { PolicyService } from '../../src/control/policy.ts';
+import { PolicyService } from '../../src/control/policy/policy.ts';
 import { Store } from '../../src/control/store.ts';
 
 const [, , path = '', from = '0'] = process.argv;
