@@ -96,6 +96,7 @@ async function start(
   state.audit.onAvailable = (available) => {
     pool.auditAvailable = available;
   };
+  pool.auditAvailable = state.audit.available; // It may have failed before there was anybody to tell.
   const drain = once((timeoutMs: number) => pool.drain(timeoutMs));
   closing.push(() => drain(0));
   configuration.port = pool.port;

@@ -2,8 +2,9 @@
 // let any file grow (RLIMIT_FSIZE), in the middle of a write, while requests go on.
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
+import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { ControlClient } from '../../src/control/api/client.ts';
@@ -33,8 +34,7 @@ type World = {
   readonly stop: () => boolean;
 };
 
-async function start(t: Test, mode: AuditMode): Promise<World> {
-  const env = temporaryEnv(t);
+async function start(t: Test, mode: AuditMode, env: Env = temporaryEnv(t)): Promise<World> {
   const paths = resolvePaths(env);
   const { pid, listen, socket } = await startDaemon(env, {
     'policy.preset': 'deny-all',
@@ -200,5 +200,20 @@ t.test(
       { event: 'start', cut_bytes: 100 },
       { event: 'stop' },
     ]);
+  },
+);
+
+t.test(
+  'required: a daemon that starts on a full disk lets nothing through',
+  { timeout: 60_000 },
+  async (t) => {
+    const env = temporaryEnv(t);
+    const { audit } = resolvePaths(env);
+    mkdirSync(audit, { recursive: true, mode: 0o700 });
+    symlinkSync('/dev/full', join(audit, 'audit-000000000000001.jsonl'));
+    const world = await start(t, 'required', env);
+    t.match(await statusOf(world), { audit_problem: /ENOSPC|EINVAL/ });
+    t.equal(await world.ask('a.test'), 'SALLYPORT_AUDIT_UNAVAILABLE');
+    t.ok(world.stop());
   },
 );

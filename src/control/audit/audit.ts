@@ -199,7 +199,7 @@ export class Audit {
     clearInterval(this.#ticking);
     if (this.#isAnnounced) this.#note('stop');
     this.#sign();
-    await this.#writing;
+    while (this.#writing !== null) await this.#writing; // One may begin as another ends.
     if (this.#timer !== null) clearTimeout(this.#timer);
     await this.#file.close();
   }
