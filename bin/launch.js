@@ -2,8 +2,9 @@
 // Plain JavaScript that old Nodes parse. From a checkout it also builds the matcher when it is
 // missing or older than its source.
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import module, { createRequire } from 'node:module';
+import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -19,8 +20,26 @@ export function launch(name) {
   if (major < NODE_MAJOR_MIN) return relaunch(name);
   if (checkout && !isMatcherBuilt() && !buildMatcher()) return undefined;
   quiet();
+  keepCompiled();
   const main = checkout ? join(root, 'src/cli/main.ts') : join(root, 'dist/src/cli/main.js');
   return import(pathToFileURL(main).href).catch((error) => fail(explain(error)));
+}
+
+/**
+ * Keeps what V8 compiled for the next command, which then starts in a third of the time. The folder is
+ * of this user alone: what lies in it is run. NODE_COMPILE_CACHE names another one, or Node is told
+ * NODE_DISABLE_COMPILE_CACHE.
+ */
+function keepCompiled() {
+  if (process.platform === 'win32' || process.env.NODE_COMPILE_CACHE !== undefined) return;
+  try {
+    const folder = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'sallyport');
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const { uid, mode } = statSync(folder);
+    if (uid === process.getuid() && (mode & 0o022) === 0) module.enableCompileCache(folder);
+  } catch {
+    // No home, or a disk that is full or read-only: it starts as fast as it does.
+  }
 }
 
 /** Starts over on the Node of the optional package; signals and the exit code pass through. */

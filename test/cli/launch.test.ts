@@ -1,7 +1,16 @@
 // bin/: the same program under two names, on a Node that can run it, from a checkout or a package.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, mkdirSync, readdirSync, symlinkSync, utimesSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -46,6 +55,25 @@ t.test('both names, one program', async (t) => {
     t.match(ran.out, `Usage: ${name} `);
     t.equal(ran.err, '', 'no warnings stand before the answer');
   }
+});
+
+t.test('what was compiled is kept where nobody else can write', async (t) => {
+  const { env } = isolatedCli(t);
+  const { NODE_COMPILE_CACHE: _, ...plain } = env;
+  const version = async (cache: string): Promise<string[]> => {
+    const folder = join(cache, 'sallyport');
+    const own = { ...plain, XDG_CACHE_HOME: cache };
+    const ran = await execute(process.execPath, [join(ROOT, 'bin/sbx.js'), '--version'], own);
+    t.equal(ran.code, 0, ran.err);
+    return readdirSync(folder);
+  };
+  const cache = temporaryFolder(t);
+  t.not((await version(cache)).length, 0);
+  t.equal(statSync(join(cache, 'sallyport')).mode & 0o777, 0o700);
+  const open = temporaryFolder(t);
+  mkdirSync(join(open, 'sallyport'));
+  chmodSync(join(open, 'sallyport'), 0o777);
+  t.strictSame(await version(open), [], 'what others may have put there is not run');
 });
 
 t.test('an old Node starts over on the one from npm', async (t) => {

@@ -4,12 +4,12 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import type { Cli } from '../helpers/cli.ts';
+import { isolatedCli } from '../helpers/cli.ts';
 import {
   cutLog,
   cutTable,
   LOG_HEADINGS,
   onTerminal,
-  quickCli,
   type ReferenceWorld,
   referenceWorld,
 } from '../helpers/reference.ts';
@@ -20,7 +20,7 @@ const HINT = 'Use ↑/↓ to navigate, Enter to select, or press 1–3';
 const UP = '\x1b[A';
 
 t.test('000 §1.1, §1.2, §1.5, §3.1: choosing a policy, and choosing anew', async (t) => {
-  const cli = quickCli(t);
+  const cli = isolatedCli(t);
   await cli.start('--workers', '1');
   const ran = await cli.pipe('', 'policy', 'ls');
   t.equal(ran.code, 1, '§1.2: where nobody can be asked, a command fails');

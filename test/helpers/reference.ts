@@ -12,7 +12,6 @@ import { ControlClient } from '../../src/control/api/client.ts';
 import type { CheckResult, SandboxIssue } from '../../src/control/api/schemas.ts';
 import { resolvePaths } from '../../src/control/paths.ts';
 import { type Cli, execute, isolatedCli, type Ran } from './cli.ts';
-import { temporaryFolder } from './control.ts';
 import { loopbackDns } from './dns.ts';
 import { connectTo, httpOrigin, type Origin, say, type Wire, within } from './wire.ts';
 
@@ -56,7 +55,7 @@ export async function referenceWorld(
   sandboxes: readonly string[],
   ...startOptions: string[]
 ): Promise<ReferenceWorld> {
-  const cli = quickCli(t);
+  const cli = isolatedCli(t);
   const origin = await httpOrigin(({ headers, url }, response) => {
     response.end(`${headers.host}${url}`);
   });
@@ -154,11 +153,6 @@ export async function referenceWorld(
       port = Number(listen.split(':').at(-1));
     },
   };
-}
-
-/** An instance whose commands start in half the time: they keep what V8 compiled. */
-export function quickCli(t: Test): Cli {
-  return isolatedCli(t, { NODE_COMPILE_CACHE: temporaryFolder(t) });
 }
 
 /** A row by its headings; a cell has one line or several. */
