@@ -163,10 +163,11 @@ export async function startWorld(
 
 /** Starts a whole daemon in a process of its own. @throws what kept it from starting */
 export async function startDaemon(env: Env, given: GivenValues = {}): Promise<DaemonStatus> {
-  const args = [join(import.meta.dirname, 'daemon.ts'), JSON.stringify({ given })];
+  const program = [join(import.meta.dirname, 'daemon.ts'), JSON.stringify({ given })];
   const word = await spawnDaemon({
-    command: process.execPath,
-    args,
+    command: 'env',
+    // Without what the test runner has every Node load: that ends a process by signals it ignores.
+    args: ['-u', 'NODE_OPTIONS', process.execPath, ...program],
     env: { ...env, PATH: '/usr/bin:/bin' },
     paths: resolvePaths(env),
   });
