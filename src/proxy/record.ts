@@ -30,34 +30,7 @@ export class Entry {
   constructor(recorder: Recorder, slot: number, ingress: Ingress, named: Named) {
     this.#recorder = recorder;
     this.#startMs = recorder.clock.monotonicMs();
-    this.draft = {
-      slot,
-      time_ms: recorder.clock.wallMs(),
-      sandbox: '',
-      ingress,
-      mode: ingress === 'connect' ? 'forward-bypass' : 'forward',
-      method: named.method,
-      path: recordedPath(named.path),
-      host: named.host,
-      port: named.port,
-      address: null,
-      verdict: 'none',
-      deny_kind: null,
-      rule: null,
-      source: null,
-      reason: null,
-      code: null,
-      bypass: null,
-      injected: null,
-      masked: 0,
-      status: 0,
-      bytes_up: 0,
-      bytes_down: 0,
-      decide_ms: 0,
-      connect_ms: 0,
-      duration_ms: 0,
-      generation: 0,
-    };
+    this.draft = begunOutcome(slot, recorder.clock.wallMs(), ingress, named);
   }
 
   identified(sandbox: string): void {
@@ -105,6 +78,42 @@ type Named = {
   /** Path and query, '' for none. */
   readonly path: string;
 };
+
+/**
+ * What is on record of an exchange that has begun and of which nothing else is known.
+ *
+ * @param timeMs  wall clock, milliseconds since the Unix epoch
+ */
+export function begunOutcome(slot: number, timeMs: number, ingress: Ingress, named: Named): Draft {
+  return {
+    slot,
+    time_ms: timeMs,
+    sandbox: '',
+    ingress,
+    mode: ingress === 'connect' ? 'forward-bypass' : 'forward',
+    method: named.method,
+    path: recordedPath(named.path),
+    host: named.host,
+    port: named.port,
+    address: null,
+    verdict: 'none',
+    deny_kind: null,
+    rule: null,
+    source: null,
+    reason: null,
+    code: null,
+    bypass: null,
+    injected: null,
+    masked: 0,
+    status: 0,
+    bytes_up: 0,
+    bytes_down: 0,
+    decide_ms: 0,
+    connect_ms: 0,
+    duration_ms: 0,
+    generation: 0,
+  };
+}
 
 /** Queries carry tokens and personal data more often than paths do, so they are in no record. */
 function recordedPath(target: string): string | null {
