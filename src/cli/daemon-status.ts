@@ -1,29 +1,7 @@
 // `daemon status`: is it running, where, and with what.
 import { ControlClient } from '../control/api/client.ts';
+import type { DaemonStatus } from '../control/api/services.ts';
 import { type Context, isRunning, printJson } from './context.ts';
-
-type Status = {
-  readonly socket: string;
-  readonly listen: string;
-  readonly workers: number;
-  readonly generation: number;
-  readonly rules: number;
-  readonly preset: string | null;
-  readonly log: string | null;
-  readonly audit: string;
-  readonly audit_mode: string;
-  readonly audit_bytes: number;
-  readonly audit_keep_bytes: number;
-  readonly audit_keep_ms: number | null;
-  readonly log_keep_ms: number | null;
-  readonly log_rows_max: number;
-  readonly audit_problem: string | null;
-  readonly audit_lost: number;
-  readonly audit_refused: number;
-  readonly key_place: string | null;
-  readonly key_file: string;
-  readonly key_problem: string | null;
-};
 
 export async function status(context: Context, json: boolean): Promise<void> {
   const client = new ControlClient(context.paths.socket);
@@ -33,7 +11,7 @@ export async function status(context: Context, json: boolean): Promise<void> {
       else context.out(`Status: stopped\nStart it with: ${context.program} daemon start -d\n`);
       return context.exitWith(1);
     }
-    const found = await client.get<Status>('/daemon/status');
+    const found = await client.get<DaemonStatus>('/daemon/status');
     if (json) return printJson(context, { status: 'running', ...found });
     const lines = [
       'Status: running',
@@ -51,7 +29,7 @@ export async function status(context: Context, json: boolean): Promise<void> {
   }
 }
 
-function auditText(status: Status): string {
+function auditText(status: DaemonStatus): string {
   const { audit_mode: mode, audit_problem: problem, audit_lost: lost } = status;
   const { audit_bytes: bytes, audit_keep_bytes: most, audit_refused: refused } = status;
   const parts = [
@@ -75,7 +53,7 @@ function ageText(ms: number | null): string {
   return hours % 24 === 0 ? `${hours / 24} days` : `${Number(hours.toFixed(2))} hours`;
 }
 
-function keyText({ key_place: place, key_file: file, key_problem: problem }: Status): string {
+function keyText({ key_place: place, key_file: file, key_problem: problem }: DaemonStatus): string {
   if (problem !== null || place === null) return problem ?? 'made with the first secret';
   return place === 'file' ? file : 'in the keychain';
 }
