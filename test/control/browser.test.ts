@@ -10,9 +10,7 @@ import type { InstanceOptions } from '../../src/control/instance.ts';
 import { referenceMatcher } from '../../src/policy/reference.ts';
 import { say } from '../cli/session.ts';
 import { startWorld, temporaryFolder, type World } from '../helpers/control.ts';
-import { rulesOf } from '../helpers/proxy.ts';
-
-type Pair = Parameters<typeof rulesOf>[0][number];
+import { rulesOf, type Written } from '../helpers/rules.ts';
 
 /** A program that writes down what it is given, one argument a line. */
 function opener(t: Test, end = ''): { command: string[]; said: () => string[] } {
@@ -152,11 +150,11 @@ t.test('a program that is missing, fails, or stays', async (t) => {
 });
 
 /** Without a world: names and time are the test's. */
-function bench(rules: readonly Pair[], names: Readonly<Record<string, readonly string[]>>) {
+function bench(rules: readonly Written[], names: Readonly<Record<string, readonly string[]>>) {
   const state = { nowMs: 0 };
   const recorded: object[] = [];
   const browser = new Browser({
-    matcher: referenceMatcher(rulesOf(rules)),
+    matcher: referenceMatcher(rulesOf(...rules)),
     scopes: { numberOf: () => 1 },
     addressGuard: () => 'strict',
     resolver: { resolve: (host) => ({ addresses: (names[host] ?? []) as never }) },

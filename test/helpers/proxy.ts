@@ -12,10 +12,7 @@ import {
   certificateId,
 } from '../../src/credentials/client-certificate.ts';
 import { Credentials } from '../../src/credentials/inject.ts';
-import type { HttpMatch } from '../../src/policy/http.ts';
 import { referenceMatcher } from '../../src/policy/reference.ts';
-import { parseResources } from '../../src/policy/resource.ts';
-import type { Decision, Rule } from '../../src/policy/rule.ts';
 import { Connection, type Held } from '../../src/proxy/accept.ts';
 import type { Approve } from '../../src/proxy/approval.ts';
 import type { Outcome, ProxySettings } from '../../src/proxy/exchange.ts';
@@ -27,6 +24,7 @@ import { Trust } from '../../src/proxy/secure.ts';
 import { sweep } from '../../src/proxy/sweep.ts';
 import { Upstreams } from '../../src/proxy/upstreams.ts';
 import { createInflight, Inflight } from '../../src/workers/inflight.ts';
+import { rulesOf, type Written } from './rules.ts';
 
 export const TOKEN = 'a-token-of-the-tests';
 export const AUTHORIZATION = authorizationOf('box');
@@ -52,7 +50,7 @@ export type TestProxy = {
 };
 
 type Options = {
-  readonly rules?: readonly Pair[];
+  readonly rules?: readonly Written[];
   readonly settings?: Partial<ProxySettings>;
   readonly approve?: Approve;
   /** Addresses to answer for names, in place of a name server. */
@@ -74,22 +72,6 @@ type Options = {
 
 function noContext(): never {
   throw new Error('nothing is intercepted in this test');
-}
-
-/** What is decided for which resources, the rule's id, and for which requests. */
-type Pair = readonly [decision: Decision, resources: string, id?: string, http?: HttpMatch];
-
-/** A rule per pair, ids `r0`, `r1`, ... in order unless given. */
-export function rulesOf(pairs: readonly Pair[]): Rule[] {
-  return pairs.map(([decision, resources, id, http], index) => ({
-    id: id ?? `r${index}`,
-    source: 'local',
-    decision,
-    scope: 0,
-    protocols: ['tcp'],
-    resources: parseResources(resources),
-    ...(http && { http }),
-  }));
 }
 
 /** Starts a proxy on loopback; the sandbox `box` is the default one unless said otherwise. */
@@ -139,7 +121,7 @@ export async function startProxy(options: Options = {}): Promise<TestProxy> {
     connection.socket.once('close', () => held.delete(connection));
   };
   const pipeline = createPipeline({
-    matcher: referenceMatcher(rulesOf(options.rules ?? [])),
+    matcher: referenceMatcher(rulesOf(...(options.rules ?? []))),
     resolver:
       options.ask === undefined
         ? resolverOf(options.names)

@@ -2,8 +2,8 @@
 import { parseAddress } from '../../src/policy/address.ts';
 import type { Question } from '../../src/policy/decision.ts';
 import { normalizeHost } from '../../src/policy/host.ts';
-import { parseResources } from '../../src/policy/resource.ts';
 import type { Decision, Protocol, Rule } from '../../src/policy/rule.ts';
+import { ruleOf } from '../helpers/rules.ts';
 
 export function rule(
   id: string,
@@ -11,7 +11,7 @@ export function rule(
   resources: string,
   { scope = 0, protocols = ['tcp'] as readonly Protocol[] } = {},
 ): Rule {
-  return { id, source: 'local', decision, scope, protocols, resources: parseResources(resources) };
+  return ruleOf(decision, resources, { id, scope, protocols });
 }
 
 export function ask(host: string, port = 443, rest: Partial<Question> = {}): Question {

@@ -10,26 +10,15 @@ import {
 import { RULES_MAX } from '../../src/base/limits.ts';
 import { type CompiledImage, compile } from '../../src/policy/compile.ts';
 import { Scratch } from '../../src/policy/compile-scratch.ts';
-import { parseResources } from '../../src/policy/resource.ts';
 import type { Rule } from '../../src/policy/rule.ts';
-
-function rule(id: string, resources: string, scope = 0): Rule {
-  return {
-    id,
-    source: 'local',
-    decision: 'allow',
-    scope,
-    protocols: ['tcp'],
-    resources: parseResources(resources),
-  };
-}
+import { ruleOf, rulesOf, type Written } from '../helpers/rules.ts';
 
 function bytesOf({ parts }: CompiledImage): Buffer {
   return Buffer.concat(parts);
 }
 
 t.test('the header tells what is there', async (t) => {
-  const image = compile([rule('a', 'x.com,*.y.com', 3), rule('b', '10.0.0.0/8', 0)]);
+  const image = compile(rulesOf(['allow', 'x.com,*.y.com', { scope: 3 }], ['allow', '10.0.0.0/8']));
   const bytes = bytesOf(image);
   t.equal(bytes.length, image.bytes);
   t.equal(bytes.readUInt32LE(HEADER_MAGIC), IMAGE_MAGIC);
@@ -47,8 +36,11 @@ t.test('no rules make a small image, not none', async (t) => {
 
 t.test('the hash table is at most half full', async (t) => {
   for (const count of [1, 100, 5_000]) {
-    const rules = Array.from({ length: count }, (_, i) => rule(`r${i}`, `a${i}.b${i}.c${i}.com`));
-    const slots = bytesOf(compile(rules)).readUInt32LE(HEADER_SLOT_MASK) + 1;
+    const list = Array.from(
+      { length: count },
+      (_, i): Written => ['allow', `a${i}.b${i}.c${i}.com`],
+    );
+    const slots = bytesOf(compile(rulesOf(...list))).readUInt32LE(HEADER_SLOT_MASK) + 1;
     t.ok(slots >= 2 * (3 * count + 1), `${slots} slots for ${3 * count + 1} nodes`);
   }
 });
@@ -58,7 +50,7 @@ t.test('a policy over a bound is refused with its size', async (t) => {
     code: 'SALLYPORT_POLICY_TOO_LARGE',
     message: /1048576 rules/,
   });
-  const rules = [rule('a', 'x.com')];
+  const rules = [ruleOf('allow', 'x.com')];
   const { bytes } = compile(rules);
   t.equal(compile(rules, { bytesMax: bytes }).bytes, bytes, 'at the bound');
   t.throws(() => compile(rules, { bytesMax: bytes - 1 }), {
@@ -68,10 +60,14 @@ t.test('a policy over a bound is refused with its size', async (t) => {
 });
 
 t.test('the same rules and seed make the same image, whatever was compiled before', async (t) => {
-  const rules = Array.from({ length: 500 }, (_, i) => rule(`r${i}`, `a${i}.com,*.b${i}.net:80`));
+  const list = Array.from(
+    { length: 500 },
+    (_, i): Written => ['allow', `a${i}.com,*.b${i}.net:80`],
+  );
+  const rules = rulesOf(...list);
   const scratch = new Scratch();
   const first = bytesOf(compile(rules, { seed: 5, scratch }));
-  bytesOf(compile([rule('x', `${'l'.repeat(63)}.com`)], { seed: 9, scratch }));
+  bytesOf(compile([ruleOf('allow', `${'l'.repeat(63)}.com`)], { seed: 9, scratch }));
   const again = bytesOf(compile(rules, { seed: 5, scratch }));
   t.equal(again.length, first.length);
   t.not(Buffer.compare(bytesOf(compile(rules, { seed: 6 })), first), 0, 'another seed');

@@ -12,10 +12,10 @@ import {
   judgeTarget,
 } from '../../src/policy/judge.ts';
 import { referenceMatcher } from '../../src/policy/reference.ts';
-import { parseResources } from '../../src/policy/resource.ts';
-import type { Decision, Rule } from '../../src/policy/rule.ts';
+import type { Rule } from '../../src/policy/rule.ts';
 import type { Judged, Witness } from '../../src/policy/witness.ts';
 import { addresses, paths, questions, ruleLists } from '../helpers/arbitraries.ts';
+import { rulesOf, type Written } from '../helpers/rules.ts';
 
 const judged = (rules: readonly Rule[]): Judged => ({ rules, matcher: referenceMatcher(rules) });
 const guards = fc.constantFrom<AddressGuard>('strict', 'docker');
@@ -119,17 +119,6 @@ t.test('where a request is decided otherwise, some change has a witness', async 
   t.ok(differing > 100, `${differing} pairs differ`);
   t.equal(missed, 0, `${missed} of ${differing} have no witness`);
 });
-
-type Written = [decision: Decision, resources: string, more?: Partial<Rule>];
-
-function rulesOf(...list: Written[]): Rule[] {
-  return list.map(([decision, resources, more], i) => ({
-    ...{ id: `r${i}`, source: 'local', decision, scope: 0 },
-    protocols: decision === 'deny' ? ['tcp', 'udp'] : ['tcp'],
-    resources: parseResources(resources),
-    ...more,
-  }));
-}
 
 function told({
   op,

@@ -11,9 +11,9 @@ import { normalizeHost } from '../../src/policy/host.ts';
 import { parseHttpMatch } from '../../src/policy/http.ts';
 import { type AddressGuard, judgeTarget } from '../../src/policy/judge.ts';
 import { applySteps, commandOf, remedyOf } from '../../src/policy/remedy.ts';
-import { parseResources } from '../../src/policy/resource.ts';
-import type { Decision, Rule } from '../../src/policy/rule.ts';
+import type { Rule } from '../../src/policy/rule.ts';
 import { paths, questions, ruleLists } from '../helpers/arbitraries.ts';
+import { rulesOf } from '../helpers/rules.ts';
 
 const LISTED_MAX = 1_000;
 
@@ -95,20 +95,6 @@ t.test('the way out turns the verdict around', async (t) => {
   );
   t.ok(plans > 500, `${plans} plans were tried`);
 });
-
-type Written = [decision: Decision, resources: string, more?: Partial<Rule>];
-
-function rulesOf(...list: Written[]): Rule[] {
-  return list.map(([decision, resources, more], i) => ({
-    id: `r${i}`,
-    source: 'local',
-    decision,
-    scope: 0,
-    protocols: decision === 'deny' ? ['tcp', 'udp'] : ['tcp'],
-    resources: parseResources(resources),
-    ...more,
-  }));
-}
 
 function about(host: string, more: Partial<Asked> & { scope?: number; port?: number } = {}): Asked {
   const { scope = 0, port = 443, ...rest } = more;

@@ -4,15 +4,12 @@ import { grantOnce, ONCE_RULE } from '../../src/policy/grant.ts';
 import type { Host } from '../../src/policy/host.ts';
 import { judgeAddresses, judgeTarget } from '../../src/policy/judge.ts';
 import { referenceMatcher } from '../../src/policy/reference.ts';
-import { rulesOf } from '../helpers/proxy.ts';
+import { rulesOf } from '../helpers/rules.ts';
 
 const host = (text: string) => text as Host;
 
 t.test('silence becomes leave, for that host and port alone', async (t) => {
-  const rules = rulesOf([
-    ['deny', 'bad.test,*.sub.test'],
-    ['allow', 'good.test'],
-  ]);
+  const rules = rulesOf(['deny', 'bad.test,*.sub.test'], ['allow', 'good.test']);
   const question = { scope: 1, host: host('new.test'), port: 443, protocol: 'tcp' } as const;
   const matcher = grantOnce(referenceMatcher(rules), question);
   t.match(judgeTarget(matcher, question, 'strict'), { action: 'allow', rule: ONCE_RULE });
@@ -35,7 +32,7 @@ t.test('silence becomes leave, for that host and port alone', async (t) => {
 });
 
 t.test('where HTTP rules cover a host, one connection is more than they would give', async (t) => {
-  const [rule] = rulesOf([['allow', 'api.test']]);
+  const [rule] = rulesOf(['allow', 'api.test']);
   if (rule === undefined) throw new Error('one');
   const rules = [{ ...rule, http: { methods: ['GET'], paths: ['/a'] } }];
   const question = { scope: 1, host: host('api.test'), port: 443, protocol: 'tcp' } as const;

@@ -13,7 +13,8 @@ import {
   parseHttpMatch,
   pathMatches,
 } from '../../src/policy/http.ts';
-import { parseResources } from '../../src/policy/resource.ts';
+import type { Rule } from '../../src/policy/rule.ts';
+import { ruleOf } from '../helpers/rules.ts';
 
 t.test('methods and paths have one spelling', async (t) => {
   t.strictSame(parseHttpMatch(['post', ' GET', 'post'], []), {
@@ -80,6 +81,9 @@ t.test('paths', async (t) => {
   }
 });
 
+const gets = (pattern: string): Rule =>
+  ruleOf('allow', 'a.com', { http: parseHttpMatch(['GET'], [pattern]) });
+
 t.test('compiled patterns match the same paths', async (t) => {
   const publisher = await Publisher.create();
   const lane = new Lane(publisher.memory, publisher.module, WORKERS_MAX);
@@ -96,17 +100,7 @@ t.test('compiled patterns match the same paths', async (t) => {
       patterns,
       fc.array(paths, { minLength: 20, maxLength: 20 }),
       async (pattern, list) => {
-        await publisher.publish([
-          {
-            id: 'r',
-            source: 'local',
-            decision: 'allow',
-            scope: 0,
-            protocols: ['tcp'],
-            resources: parseResources('a.com'),
-            http: parseHttpMatch(['GET'], [pattern]),
-          },
-        ]);
+        await publisher.publish([gets(pattern)]);
         for (const path of list) {
           const request = { method: 'GET', path };
           const question = {
@@ -131,17 +125,7 @@ t.test('a pattern that could be made to backtrack', async (t) => {
   const publisher = await Publisher.create();
   const lane = new Lane(publisher.memory, publisher.module, WORKERS_MAX);
   const pattern = `/**/${'*a'.repeat(100)}b/**/c`;
-  await publisher.publish([
-    {
-      id: 'r',
-      source: 'local',
-      decision: 'allow',
-      scope: 0,
-      protocols: ['tcp'],
-      resources: parseResources('a.com'),
-      http: parseHttpMatch(['GET'], [pattern]),
-    },
-  ]);
+  await publisher.publish([gets(pattern)]);
   const request = { method: 'GET', path: `/${'a'.repeat(4_000)}/${'a'.repeat(4_000)}` };
   const started = performance.now();
   t.equal(

@@ -11,9 +11,9 @@ import {
   type RefusedAddress,
 } from '../../src/policy/judge.ts';
 import { isNamed, referenceMatcher } from '../../src/policy/reference.ts';
-import { parseResources } from '../../src/policy/resource.ts';
-import type { Decision, Rule } from '../../src/policy/rule.ts';
+import type { Rule } from '../../src/policy/rule.ts';
 import { addresses, questions, ruleLists, ruleNamed } from '../helpers/arbitraries.ts';
+import { rulesOf } from '../helpers/rules.ts';
 
 const RUNS = { numRuns: 1_500 };
 const guards = fc.constantFrom<AddressGuard>('strict', 'docker');
@@ -149,17 +149,6 @@ t.test('each address is either checked or refused, in order', async () => {
     RUNS,
   );
 });
-
-function rulesOf(...list: [decision: Decision, resources: string][]): Rule[] {
-  return list.map(([decision, resources], i) => ({
-    id: `r${i}`,
-    source: 'local',
-    decision,
-    scope: 0,
-    protocols: decision === 'deny' ? ['tcp', 'udp'] : ['tcp'],
-    resources: parseResources(resources),
-  }));
-}
 
 t.test('a refusal says which address, what it is and which rule', async (t) => {
   const question = { scope: 0, host: 'x.test' as Host, port: 80, protocol: 'tcp' } as const;

@@ -4,18 +4,20 @@ import { type Address, parseAddress } from '../../src/policy/address.ts';
 import { parseHost } from '../../src/policy/host.ts';
 import { type AddressGuard, judgeAddresses, judgeTarget } from '../../src/policy/judge.ts';
 import { referenceMatcher } from '../../src/policy/reference.ts';
-import type { Decision } from '../../src/policy/rule.ts';
-import { rulesOf } from '../helpers/proxy.ts';
+import { rulesOf, type Written } from '../helpers/rules.ts';
 
-type Pairs = readonly [Decision, string][];
-
-function target(rules: Pairs, host: string, port = 80, guard: AddressGuard = 'strict'): string {
+function target(
+  rules: readonly Written[],
+  host: string,
+  port = 80,
+  guard: AddressGuard = 'strict',
+): string {
   const question = { scope: 0, host: parseHost(host), port, protocol: 'tcp' } as const;
-  return judgeTarget(referenceMatcher(rulesOf(rules)), question, guard).action;
+  return judgeTarget(referenceMatcher(rulesOf(...rules)), question, guard).action;
 }
 
 function checked(
-  rules: Pairs,
+  rules: readonly Written[],
   addresses: readonly string[],
   guard: AddressGuard = 'strict',
 ): readonly string[] {
@@ -26,7 +28,7 @@ function checked(
     protocol: 'tcp',
   } as const;
   const parsed = addresses.map((text) => parseAddress(text) as Address);
-  return judgeAddresses(referenceMatcher(rulesOf(rules)), question, parsed, guard).checked;
+  return judgeAddresses(referenceMatcher(rulesOf(...rules)), question, parsed, guard).checked;
 }
 
 t.test('the loopback opens by localhost:PORT alone, and closes by any of its names', async (t) => {

@@ -7,9 +7,9 @@ import { parseHttpMatch } from '../../src/policy/http.ts';
 import { type AddressGuard, judgeAddresses, judgeTarget } from '../../src/policy/judge.ts';
 import { lint } from '../../src/policy/lint.ts';
 import { referenceMatcher } from '../../src/policy/reference.ts';
-import { parseResources } from '../../src/policy/resource.ts';
-import type { Decision, Rule } from '../../src/policy/rule.ts';
+import type { Rule } from '../../src/policy/rule.ts';
 import { addresses, paths, questions, ruleLists } from '../helpers/arbitraries.ts';
+import { rulesOf, type Written } from '../helpers/rules.ts';
 
 const all = (): boolean => true;
 const NO_EFFECT = new Set(['contradictory', 'unreachable', 'duplicate', 'shadowed']);
@@ -52,20 +52,6 @@ t.test('what has no effect can go, and nothing is decided otherwise', async (t) 
   );
   t.ok(gone > 400, `${gone} resources were taken out`);
 });
-
-type Written = [decision: Decision, resources: string, more?: Partial<Rule>];
-
-function rulesOf(...list: Written[]): Rule[] {
-  return list.map(([decision, resources, more], i) => ({
-    id: `r${i}`,
-    source: 'local',
-    decision,
-    scope: 0,
-    protocols: decision === 'deny' ? ['tcp', 'udp'] : ['tcp'],
-    resources: parseResources(resources),
-    ...more,
-  }));
-}
 
 const only = (path: string): Partial<Rule> => ({ http: parseHttpMatch(['GET'], [path]) });
 

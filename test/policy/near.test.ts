@@ -4,9 +4,9 @@ import { parseAddress } from '../../src/policy/address.ts';
 import { touches } from '../../src/policy/explain.ts';
 import { normalizeHost } from '../../src/policy/host.ts';
 import { nearMiss } from '../../src/policy/near.ts';
-import { parseResources } from '../../src/policy/resource.ts';
 import type { Rule } from '../../src/policy/rule.ts';
 import { questions, ruleLists } from '../helpers/arbitraries.ts';
+import { ruleOf } from '../helpers/rules.ts';
 
 const nameOf = (scope: number): string => `sandbox:box-${scope}`;
 
@@ -16,18 +16,9 @@ function near(
   port = 443,
   more: Partial<Rule> = {},
 ): string | null {
-  const rule: Rule = {
-    id: 'r',
-    source: 'local',
-    decision: 'allow',
-    scope: 0,
-    protocols: ['tcp'],
-    resources: parseResources(resources),
-    ...more,
-  };
   const name = parseAddress(host) ?? normalizeHost(host);
   const question = { scope: 0, host: name, port, protocol: 'tcp' } as const;
-  return nearMiss(rule, question, nameOf)?.why ?? null;
+  return nearMiss(ruleOf('allow', resources, more), question, nameOf)?.why ?? null;
 }
 
 t.test('what keeps a rule from covering a host, in words', async (t) => {

@@ -9,10 +9,11 @@ import type { AddressGuard } from '../../src/policy/judge.ts';
 import { judgeProbe } from '../../src/policy/probe.ts';
 import { referenceMatcher, resourceMatches } from '../../src/policy/reference.ts';
 import { parseResources } from '../../src/policy/resource.ts';
-import type { Decision, Rule } from '../../src/policy/rule.ts';
+import type { Rule } from '../../src/policy/rule.ts';
 import { type Seen, suggest } from '../../src/policy/suggest.ts';
 import type { Judged } from '../../src/policy/witness.ts';
 import { paths, questions, ruleLists } from '../helpers/arbitraries.ts';
+import { rulesOf } from '../helpers/rules.ts';
 
 const judged = (rules: readonly Rule[]): Judged => ({ rules, matcher: referenceMatcher(rules) });
 
@@ -85,16 +86,6 @@ t.test('all is allowed that was not refused, and nothing is there for nothing', 
   t.ok(parts > 300, `${parts} resources`);
   t.ok(refusals > 50, `${refusals} refusals`);
 });
-
-type Written = [decision: Decision, resources: string, more?: Partial<Rule>];
-
-function rulesOf(...list: Written[]): Rule[] {
-  return list.map(([decision, resources, more], i) => ({
-    ...{ id: `r${i}`, source: 'local', decision, scope: 0, protocols: ['tcp'] },
-    resources: parseResources(resources),
-    ...more,
-  }));
-}
 
 /** `a.com`, `a.com:80`, `GET a.com/path`, `1: a.com` for a sandbox. */
 function seenOf(text: string): Seen {

@@ -3,18 +3,17 @@
 import tap, { type Test } from 'tap';
 import { parseHost } from '../../src/policy/host.ts';
 import { referenceMatcher } from '../../src/policy/reference.ts';
-import type { Decision } from '../../src/policy/rule.ts';
 import { decide } from '../../src/proxy/decide.ts';
 import type { ProxySettings } from '../../src/proxy/exchange.ts';
 import { Recorder } from '../../src/proxy/record.ts';
 import { type Ask, Resolver } from '../../src/proxy/resolve.ts';
-import { rulesOf, startProxy } from '../helpers/proxy.ts';
+import { startProxy } from '../helpers/proxy.ts';
+import { rulesOf, type Written } from '../helpers/rules.ts';
 import { connectTo, type Origin, outcomeAt, tcpOrigin, wire } from '../helpers/wire.ts';
 
 type World = { ask(host: string, ingress?: 'forward' | 'connect'): Promise<number> };
-type Rules = readonly (readonly [decision: Decision, resources: string, id?: string])[];
 type Options = {
-  rules: Rules;
+  rules: readonly Written[];
   names?: Record<string, string[]>;
   ask?: Ask;
   settings?: Partial<ProxySettings>;
@@ -97,8 +96,8 @@ tap.test('a deny rule on the address names itself in the record', async (t) => {
   const { port } = await origin(t);
   const { ask, proxy } = await world(t, port, {
     rules: [
-      ['allow', '**', 'everything'],
-      ['deny', '203.0.113.0/24', 'the-range'],
+      ['allow', '**', { id: 'everything' }],
+      ['deny', '203.0.113.0/24', { id: 'the-range' }],
     ],
     names: { 'inner.test': ['203.0.113.7'] },
   });
@@ -219,7 +218,7 @@ tap.test('a name that changes its mind', async (t) => {
 });
 
 tap.test('what was judged under one policy is judged again under the next', async (t) => {
-  let rules = rulesOf([['allow', 'a.test,10.0.0.1']]);
+  let rules = rulesOf(['allow', 'a.test,10.0.0.1']);
   let generation = 1;
   const recorder = new Recorder(
     { wallMs: () => 1, monotonicMs: () => 1 },
@@ -257,10 +256,7 @@ tap.test('what was judged under one policy is judged again under the next', asyn
   t.same(first.addresses, ['10.0.0.1']);
   t.equal((await ask(1)).addresses, first.addresses, 'the same list, not judged again');
   t.not((await ask(2)).poolKey, first.poolKey, 'sandboxes do not share connections');
-  rules = rulesOf([
-    ['allow', 'a.test,10.0.0.1'],
-    ['deny', '10.0.0.0/8'],
-  ]);
+  rules = rulesOf(['allow', 'a.test,10.0.0.1'], ['deny', '10.0.0.0/8']);
   generation = 2;
   await t.rejects(ask(1), { code: 'SALLYPORT_ADDRESS_FORBIDDEN' });
 });

@@ -35,8 +35,8 @@ async function scene(
   return { proxy: await interceptor(t, [port], { bindings: [], rules, ...options }), port, seen };
 }
 
-const READS = parseHttpMatch(['GET'], ['/repos/**']);
-const PUSHES = parseHttpMatch(['ANY'], ['/**/git-receive-pack']);
+const READS = { id: 'reads', http: parseHttpMatch(['GET'], ['/repos/**']) };
+const PUSHES = { id: 'pushes', http: parseHttpMatch(['ANY'], ['/**/git-receive-pack']) };
 
 /** Status by request, for the four rows of the matrix. */
 const MATRIX: Readonly<
@@ -46,7 +46,7 @@ const MATRIX: Readonly<
   >
 > = {
   'HTTP allow only': {
-    rules: (host) => [['allow', host, 'reads', READS]],
+    rules: (host) => [['allow', host, READS]],
     cases: [
       ['GET', '/repos/a', 200],
       ['GET', '/repos?x=/../..', 200],
@@ -60,8 +60,8 @@ const MATRIX: Readonly<
   },
   'network allow and HTTP deny': {
     rules: (host) => [
-      ['allow', host, 'all'],
-      ['deny', host, 'pushes', PUSHES],
+      ['allow', host, { id: 'all' }],
+      ['deny', host, PUSHES],
     ],
     cases: [
       ['GET', '/a', 200],
@@ -76,8 +76,8 @@ const MATRIX: Readonly<
   },
   'network deny and HTTP allow': {
     rules: (host) => [
-      ['deny', host, 'none'],
-      ['allow', host, 'reads', READS],
+      ['deny', host, { id: 'none' }],
+      ['allow', host, READS],
     ],
     cases: [],
   },
@@ -119,7 +119,7 @@ for (const [row, { rules, cases }] of Object.entries(MATRIX)) {
 tap.test('what cannot be seen does not pass', async (t) => {
   const { proxy, port, seen } = await scene(t, (host) => [
     ['allow', host],
-    ['deny', host, 'pushes', PUSHES],
+    ['deny', host, PUSHES],
   ]);
   const client = await wire(proxy.port);
   client.send(connectTo(`${HOST}:${port}`));
@@ -131,7 +131,7 @@ tap.test('what cannot be seen does not pass', async (t) => {
 });
 
 tap.test('a host on the bypass list cannot be judged, and is refused', async (t) => {
-  const { proxy, port } = await scene(t, (host) => [['allow', host, 'reads', READS]], {
+  const { proxy, port } = await scene(t, (host) => [['allow', host, READS]], {
     settings: { bypassOf: () => HOST },
   });
   const client = await wire(proxy.port);
@@ -147,7 +147,7 @@ tap.test('over plain HTTP', async (t) => {
     response.end('ok');
   });
   const port = await listening(t, origin);
-  const proxy = await startProxy({ rules: [['allow', `${HOST}:${port}`, 'reads', READS]] });
+  const proxy = await startProxy({ rules: [['allow', `${HOST}:${port}`, READS]] });
   t.teardown(() => proxy.close());
   for (const [method, path, status] of [
     ['GET', '/repos/a', 200],

@@ -3,8 +3,8 @@ import tap, { type Test } from 'tap';
 import { parseHost } from '../../src/policy/host.ts';
 import { judgeTarget } from '../../src/policy/judge.ts';
 import { referenceMatcher } from '../../src/policy/reference.ts';
-import type { Decision } from '../../src/policy/rule.ts';
-import { rulesOf, startProxy } from '../helpers/proxy.ts';
+import { startProxy } from '../helpers/proxy.ts';
+import { rulesOf, type Written } from '../helpers/rules.ts';
 import { connectTo, get, type Origin, outcomeAt, say, tcpOrigin, wire } from '../helpers/wire.ts';
 
 const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n';
@@ -35,14 +35,14 @@ const HOSTS = [
 
 tap.test('every way in gives the verdict that `check` gives', async (t) => {
   const { port } = await origin(t);
-  const pairs: [Decision, string][] = [
+  const rules: Written[] = [
     ['allow', `**.a.test,a.test:${port}`],
     ['deny', 'denied.a.test'],
     ['allow', `localhost:${port}`],
   ];
-  const matcher = referenceMatcher(rulesOf(pairs));
+  const matcher = referenceMatcher(rulesOf(...rules));
   const proxy = await startProxy({
-    rules: pairs,
+    rules,
     ask: async () => ({ addresses: ['127.0.0.1'], ttlMs: 1_000 }),
   });
   t.teardown(() => proxy.close());

@@ -53,7 +53,7 @@ tap.test('a local deny rule: 171 bytes for pypi.org:443', async (t) => {
   const { status, head, content, proxy } = await ask(t, connectTo('PyPI.org.:443'), {
     rules: [
       ['allow', '**'],
-      ['deny', 'pypi.org', RULE],
+      ['deny', 'pypi.org', { id: RULE }],
     ],
   });
   t.equal(status, 403);
@@ -76,7 +76,7 @@ tap.test('the same facts as a problem document', async (t) => {
     t,
     `GET http://pypi.org/x HTTP/1.1\r\n${JSON_FIELDS}`,
     {
-      rules: [['deny', 'pypi.org', RULE]],
+      rules: [['deny', 'pypi.org', { id: RULE }]],
     },
   );
   t.equal(status, 403);

@@ -9,7 +9,7 @@ import { KeyPairs } from '../../src/workers/key-pairs.ts';
 import { WorkerPool } from '../../src/workers/pool.ts';
 import { TestAuthority } from '../helpers/certificates.ts';
 import { certificate, listening, tunnel } from '../helpers/intercept.ts';
-import { rulesOf } from '../helpers/proxy.ts';
+import { rulesOf } from '../helpers/rules.ts';
 import { TLS_SETTINGS } from '../helpers/tls-settings.ts';
 import { Wire } from '../helpers/wire.ts';
 
@@ -42,7 +42,7 @@ t.test('a worker has no key before it dials there', async (t) => {
     createServer(certificate, (_, response) => response.end('anybody')),
   );
   const publisher = await Publisher.create();
-  await publisher.publish(rulesOf([['allow', `localhost:${port},localhost:${plain}`]]));
+  await publisher.publish(rulesOf(['allow', `localhost:${port},localhost:${plain}`]));
   const asked: string[] = [];
   const given = [`localhost:${port}`, `localhost:${plain}`];
   const pool = await WorkerPool.start({

@@ -9,11 +9,10 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../src/base/clock.ts';
 import { Publisher } from '../../src/matcher/publish.ts';
-import type { Decision } from '../../src/policy/rule.ts';
 import type { Outcome } from '../../src/proxy/exchange.ts';
 import type { SandboxRecord, ServeSettings } from '../../src/workers/messages.ts';
 import { WorkerPool } from '../../src/workers/pool.ts';
-import { rulesOf } from '../helpers/proxy.ts';
+import { rulesOf, type Written } from '../helpers/rules.ts';
 import { TLS_SETTINGS } from '../helpers/tls-settings.ts';
 
 const SETTINGS: ServeSettings = {
@@ -45,7 +44,7 @@ type World = {
   readonly origin: number;
   readonly outcomes: Outcome[];
   readonly lost: { worker: number; interrupted: readonly Outcome[] }[];
-  publish(rules: readonly [Decision, string][]): Promise<void>;
+  publish(...rules: readonly Written[]): Promise<void>;
   /** Resolves when `count` outcomes are on file. */
   filed(count: number): Promise<void>;
 };
@@ -92,7 +91,7 @@ async function world(
     origin,
     outcomes,
     lost,
-    publish: async (rules) => void (await publisher.publish(rulesOf(rules))),
+    publish: async (...rules) => void (await publisher.publish(rulesOf(...rules))),
     filed: async (count) => {
       while (outcomes.length < count) {
         const { promise, resolve } = Promise.withResolvers<void>();
@@ -131,7 +130,7 @@ async function ask(port: number, origin: number, path = '/'): Promise<number> {
 t.test('workers share the port and the policy', async (t) => {
   const { pool, origin, publish, outcomes, filed } = await world(t, 2);
   t.equal(await ask(pool.port, origin), 403, 'nothing is published: denied');
-  await publish([['allow', `localhost:${origin}`]]);
+  await publish(['allow', `localhost:${origin}`]);
   const statuses = await Promise.all(Array.from({ length: 40 }, () => ask(pool.port, origin)));
   t.ok(
     statuses.every((status) => status === 200),
@@ -146,7 +145,7 @@ t.test('no request that starts after the change sees the old policy', async (t) 
   const { pool, origin, publish } = await world(t, 2);
   for (let round = 0; round < 30; round++) {
     const allow = round % 2 === 0;
-    await publish([[allow ? 'allow' : 'deny', `localhost:${origin}`]]);
+    await publish([allow ? 'allow' : 'deny', `localhost:${origin}`]);
     const statuses = await Promise.all(Array.from({ length: 6 }, () => ask(pool.port, origin)));
     t.ok(
       statuses.every((status) => status === (allow ? 200 : 403)),
@@ -159,7 +158,7 @@ t.test(
   'a worker that dies is replaced, its exchanges recorded, the other undisturbed',
   async (t) => {
     const { pool, origin, publish, lost, outcomes, filed } = await world(t, 2);
-    await publish([['allow', `localhost:${origin}`]]);
+    await publish(['allow', `localhost:${origin}`]);
     const hanging = Array.from({ length: 16 }, () => {
       const host = `localhost:${origin}`;
       const asked = request({
@@ -203,7 +202,7 @@ t.test(
 t.test('listeners of sandboxes come and go with the configuration', async (t) => {
   const path = join(tmpdir(), `sallyport-test-${process.pid}.sock`);
   const { pool, origin, publish } = await world(t, 2);
-  await publish([['allow', `localhost:${origin}`]]);
+  await publish(['allow', `localhost:${origin}`]);
   const boxes: SandboxRecord[] = [{ ...BOX, listen: { kind: 'unix', path } }];
   await pool.configure({ ...SETTINGS, defaultSandbox: null }, boxes, []);
   t.equal(await ask(pool.port, origin), 407, 'no default sandbox any more');
@@ -236,7 +235,7 @@ t.test('a listener that cannot be opened is a fault, not a silence', async (t) =
 
 t.test('drain lets what runs finish and refuses what is new', async (t) => {
   const { pool, origin, publish } = await world(t, 1);
-  await publish([['allow', `localhost:${origin}`]]);
+  await publish(['allow', `localhost:${origin}`]);
   const tunnel = connect(pool.port, '127.0.0.1');
   tunnel.write(`CONNECT localhost:${origin} HTTP/1.1\r\nHost: localhost:${origin}\r\n\r\n`);
   await once(tunnel, 'data');

@@ -13,6 +13,7 @@ import { parseResources } from '../../../src/policy/resource.ts';
 import type { Rule } from '../../../src/policy/rule.ts';
 import { suggest } from '../../../src/policy/suggest.ts';
 import { outcomeOf } from '../../helpers/control.ts';
+import { ruleOf } from '../../helpers/rules.ts';
 
 function denied(facts: Partial<RecordedExchange> = {}): RecordedExchange {
   const { sandbox, mode, method, path, host, port } = outcomeOf();
@@ -29,12 +30,6 @@ function denied(facts: Partial<RecordedExchange> = {}): RecordedExchange {
   const none = { address: null, deny_kind: null, rule: null, reason: null, code: null };
   return { ...asked, ...none, verdict: 'deny', ...facts };
 }
-
-const ruleOf = (resources: string, more: Partial<Rule> = {}): Rule => ({
-  ...{ id: 'r', source: 'local', decision: 'allow', scope: 0, protocols: ['tcp'] },
-  resources: parseResources(resources),
-  ...more,
-});
 
 function tableOf(
   records: readonly RecordedExchange[],
@@ -82,7 +77,7 @@ t.test('what is one for a rule is one row', async (t) => {
 });
 
 t.test('requests are told apart where HTTP rules decide', async (t) => {
-  const rules = [ruleOf('example.com', { http: parseHttpMatch(['GET'], ['/a']) })];
+  const rules = [ruleOf('allow', 'example.com', { http: parseHttpMatch(['GET'], ['/a']) })];
   const asked = { method: 'POST', mode: 'forward' };
   const { rows } = tableOf(
     [
@@ -115,11 +110,15 @@ t.test('rows are bounded', async (t) => {
 t.test(
   'a suggestion is added to a policy, or replaces one that lets everything pass',
   async (t) => {
-    const open = [ruleOf('**,a.com'), ruleOf('**', { scope: 1 }), ruleOf('**:443')];
+    const open = [
+      ruleOf('allow', '**,a.com'),
+      ruleOf('allow', '**', { scope: 1 }),
+      ruleOf('allow', '**:443'),
+    ];
     t.ok(open.slice(0, 2).every(isOpen));
-    t.notOk(isOpen(ruleOf('**:443')));
-    t.notOk(isOpen(ruleOf('**', { decision: 'deny' })));
-    t.notOk(isOpen(ruleOf('**', { http: parseHttpMatch(['GET'], []) })));
+    t.notOk(isOpen(ruleOf('allow', '**:443')));
+    t.notOk(isOpen(ruleOf('deny', '**')));
+    t.notOk(isOpen(ruleOf('allow', '**', { http: parseHttpMatch(['GET'], []) })));
     t.strictSame(
       closed(open).map(({ resources }) => resources.map(({ text }) => text)),
       [['a.com'], ['**:443']],

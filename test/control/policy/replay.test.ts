@@ -14,11 +14,11 @@ import { isAddress } from '../../../src/policy/address.ts';
 import { parseHttpMatch } from '../../../src/policy/http.ts';
 import { isExplicitDeny, judgeAddresses, judgeTarget } from '../../../src/policy/judge.ts';
 import { referenceMatcher } from '../../../src/policy/reference.ts';
-import { parseResources } from '../../../src/policy/resource.ts';
-import type { Decision, Rule } from '../../../src/policy/rule.ts';
+import type { Rule } from '../../../src/policy/rule.ts';
 import type { Outcome } from '../../../src/proxy/exchange.ts';
 import { addresses, paths, questions, ruleLists } from '../../helpers/arbitraries.ts';
 import { outcomeOf, PLAIN_AUDIT, temporaryFolder } from '../../helpers/control.ts';
+import { rulesOf } from '../../helpers/rules.ts';
 
 function recordOf(facts: Partial<RecordedExchange>): RecordedExchange {
   const { sandbox, mode, method, path, host, port, address, verdict, ...more } = outcomeOf();
@@ -89,16 +89,6 @@ t.test('under the policy that decided, nothing changes; under another, what diff
   );
   t.ok(changes > 100, `${changes} changes`);
 });
-
-type Written = [decision: Decision, resources: string, more?: Partial<Rule>];
-
-function rulesOf(...list: Written[]): Rule[] {
-  return list.map(([decision, resources, more], i) => ({
-    ...{ id: `r${i}`, source: 'local', decision, scope: 0, protocols: ['tcp'] },
-    resources: parseResources(resources),
-    ...more,
-  }));
-}
 
 t.test('what is on record decides; what is not is told', async (t) => {
   const http = { http: parseHttpMatch(['GET'], ['/a/**']) };
