@@ -7,7 +7,7 @@ import { Configuration, type ProxyOptions } from '../../src/control/configuratio
 import { askForToken } from '../../src/credentials/token-request.ts';
 import { TestAuthority } from '../helpers/certificates.ts';
 import { certificate, listening } from '../helpers/intercept.ts';
-import { TLS_SETTINGS } from '../helpers/tls-settings.ts';
+import { SERVE_SETTINGS } from '../helpers/serve-settings.ts';
 
 const OPTIONS: ProxyOptions = {
   listen: '127.0.0.1:0',
@@ -42,8 +42,7 @@ t.test('client certificates: a token endpoint gets them, workers are told no key
     { reusePort: true, clock: systemClock },
   );
 
-  const { ticketKeys } = TLS_SETTINGS;
-  const material = TLS_SETTINGS.authority;
+  const { authority: material, ticketKeys } = SERVE_SETTINGS;
   const settings = configuration.settings([], { material, ticketKeys: Buffer.from(ticketKeys) });
   t.strictSame(settings.clientCertificates, [resource]);
   t.notOk(JSON.stringify(settings).includes(JSON.stringify(key).slice(1, -1)));

@@ -1,20 +1,7 @@
 import t from 'tap';
 import type { Held } from '../../src/proxy/accept.ts';
 import { cutConnections, cutSandboxes } from '../../src/workers/cut.ts';
-import type { SandboxRecord } from '../../src/workers/messages.ts';
-
-function record(name: string, facts: Partial<SandboxRecord> = {}): SandboxRecord {
-  return {
-    name,
-    scope: 1,
-    tokenSha256: '',
-    listen: null,
-    sourceAddress: null,
-    deny: null,
-    phase: 'runtime',
-    ...facts,
-  };
-}
+import { sandboxRecord } from '../helpers/serve-settings.ts';
 
 function held(sandbox: string | null): { connection: Held; destroyed: () => boolean } {
   let destroyed = false;
@@ -30,18 +17,18 @@ t.test(
   'sandboxes that are gone, others of the same name, and those in another phase',
   async (t) => {
     const before = [
-      record('same'),
-      record('gone'),
-      record('again', { scope: 2 }),
-      record('moved'),
-      record('token'),
+      sandboxRecord('same'),
+      sandboxRecord('gone'),
+      sandboxRecord('again', { scope: 2 }),
+      sandboxRecord('moved'),
+      sandboxRecord('token'),
     ];
     const after = [
-      record('same'),
-      record('again', { scope: 3 }),
-      record('moved', { phase: 'install' }),
-      record('token', { tokenSha256: 'other', deny: 'inside' }),
-      record('new'),
+      sandboxRecord('same'),
+      sandboxRecord('again', { scope: 3 }),
+      sandboxRecord('moved', { phase: 'install' }),
+      sandboxRecord('token', { tokenSha256: 'other', deny: 'inside' }),
+      sandboxRecord('new'),
     ];
     t.strictSame(
       [...cutSandboxes(before, after)],

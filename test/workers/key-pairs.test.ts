@@ -1,5 +1,4 @@
 // The key of a client certificate is in the workers that dial its destination, and in no other.
-import { createHash } from 'node:crypto';
 import { createServer } from 'node:https';
 import { connect, type TLSSocket } from 'node:tls';
 import t from 'tap';
@@ -10,7 +9,7 @@ import { WorkerPool } from '../../src/workers/pool.ts';
 import { TestAuthority } from '../helpers/certificates.ts';
 import { certificate, listening, tunnel } from '../helpers/intercept.ts';
 import { rulesOf } from '../helpers/rules.ts';
-import { TLS_SETTINGS } from '../helpers/tls-settings.ts';
+import { SERVE_SETTINGS, sandboxRecord } from '../helpers/serve-settings.ts';
 import { Wire } from '../helpers/wire.ts';
 
 t.test('asked once, however many wait; not kept', async (t) => {
@@ -50,30 +49,11 @@ t.test('a worker has no key before it dials there', async (t) => {
     memory: publisher.memory,
     module: publisher.module,
     settings: {
-      listen: { kind: 'tcp', host: '127.0.0.1', port: 0 },
-      reusePort: true,
-      defaultSandbox: 'box',
-      addressGuard: 'strict',
-      via: false,
-      forwardedFor: false,
-      ownAddresses: [],
-      dnsServers: [],
-      logLevel: 'info',
-      ...TLS_SETTINGS,
+      ...SERVE_SETTINGS,
       upstreamAuthorities: [certificate.authority],
       clientCertificates: given,
     },
-    sandboxes: [
-      {
-        name: 'box',
-        scope: 1,
-        tokenSha256: createHash('sha256').update('token').digest('hex'),
-        listen: null,
-        sourceAddress: null,
-        deny: null,
-        phase: 'runtime',
-      },
-    ],
+    sandboxes: [sandboxRecord()],
     bindings: [],
     clock: systemClock,
     onOutcomes: async () => {},
@@ -93,7 +73,7 @@ t.test('a worker has no key before it dials there', async (t) => {
   const inside = async (to: number): Promise<Wire> => {
     const { socket } = await tunnel(t, pool, `localhost:${to}`);
     socket.removeAllListeners('data');
-    const ca = TLS_SETTINGS.authority.certificatePem;
+    const ca = SERVE_SETTINGS.authority.certificatePem;
     return new Wire(connect({ socket, servername: 'localhost', ca }));
   };
   const request = (to: number): string => `GET / HTTP/1.1\r\nHost: localhost:${to}\r\n\r\n`;

@@ -1,6 +1,5 @@
 // Real worker threads over the real matcher: they share a port, take new policy and settings while
 // they serve, are replaced when they die, and drain. Covers src/workers/serve.ts.
-import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, request, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
@@ -10,33 +9,12 @@ import t, { type Test } from 'tap';
 import { systemClock } from '../../src/base/clock.ts';
 import { Publisher } from '../../src/matcher/publish.ts';
 import type { Outcome } from '../../src/proxy/exchange.ts';
-import type { SandboxRecord, ServeSettings } from '../../src/workers/messages.ts';
+import type { SandboxRecord } from '../../src/workers/messages.ts';
 import { WorkerPool } from '../../src/workers/pool.ts';
 import { rulesOf, type Written } from '../helpers/rules.ts';
-import { TLS_SETTINGS } from '../helpers/tls-settings.ts';
+import { SERVE_SETTINGS, sandboxRecord } from '../helpers/serve-settings.ts';
 
-const SETTINGS: ServeSettings = {
-  listen: { kind: 'tcp', host: '127.0.0.1', port: 0 },
-  reusePort: true,
-  defaultSandbox: 'box',
-  addressGuard: 'strict',
-  via: false,
-  forwardedFor: false,
-  ownAddresses: [],
-  dnsServers: [],
-  logLevel: 'info',
-  ...TLS_SETTINGS,
-};
-
-const BOX: SandboxRecord = {
-  name: 'box',
-  scope: 1,
-  tokenSha256: createHash('sha256').update('token').digest('hex'),
-  listen: null,
-  sourceAddress: null,
-  deny: null,
-  phase: 'runtime',
-};
+const BOX = sandboxRecord();
 
 type World = {
   readonly pool: WorkerPool;
@@ -63,7 +41,7 @@ async function world(
     workers,
     memory: publisher.memory,
     module: publisher.module,
-    settings: SETTINGS,
+    settings: SERVE_SETTINGS,
     sandboxes,
     bindings: [],
     clock: systemClock,
@@ -204,7 +182,7 @@ t.test('listeners of sandboxes come and go with the configuration', async (t) =>
   const { pool, origin, publish } = await world(t, 2);
   await publish(['allow', `localhost:${origin}`]);
   const boxes: SandboxRecord[] = [{ ...BOX, listen: { kind: 'unix', path } }];
-  await pool.configure({ ...SETTINGS, defaultSandbox: null }, boxes, []);
+  await pool.configure({ ...SERVE_SETTINGS, defaultSandbox: null }, boxes, []);
   t.equal(await ask(pool.port, origin), 407, 'no default sandbox any more');
   const overUnix = async (): Promise<number> => {
     const host = `localhost:${origin}`;
@@ -220,7 +198,7 @@ t.test('listeners of sandboxes come and go with the configuration', async (t) =>
     return response.statusCode;
   };
   t.equal(await overUnix(), 200, 'its own listener names the sandbox');
-  await pool.configure(SETTINGS, [BOX], []);
+  await pool.configure(SERVE_SETTINGS, [BOX], []);
   await t.rejects(overUnix(), 'the listener is gone');
   t.equal(await ask(pool.port, origin), 200);
 });
@@ -228,7 +206,7 @@ t.test('listeners of sandboxes come and go with the configuration', async (t) =>
 t.test('a listener that cannot be opened is a fault, not a silence', async (t) => {
   const { pool } = await world(t, 1);
   const listen = { kind: 'unix', path: '/nonexistent/folder/x.sock' } as const;
-  await t.rejects(pool.configure(SETTINGS, [{ ...BOX, listen }], []), {
+  await t.rejects(pool.configure(SERVE_SETTINGS, [{ ...BOX, listen }], []), {
     code: 'SALLYPORT_CONFLICT',
   });
 });
