@@ -1,10 +1,9 @@
 // `policy approval ls|inspect|respond` against a proxy that asks. Covers
 // src/control/api/routes-approvals.ts and src/control/api/schemas-approvals.ts too.
-import { readFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import t, { type Test } from 'tap';
-import { auditFiles } from '../../src/control/audit/files.ts';
 import type { InstanceOptions } from '../../src/control/instance.ts';
+import { recordsIn } from '../helpers/audit.ts';
 import { startWorld, type World } from '../helpers/control.ts';
 import { connectTo, say as sayTo, tcpOrigin, type Wire } from '../helpers/wire.ts';
 import { say } from './session.ts';
@@ -82,11 +81,8 @@ t.test('refused, answered, allowed; and what the answer made', async (t) => {
   );
   t.equal(await ok(world, 'policy', 'approval', 'ls', '-q'), '', 'a deny never asks');
   await world.instance.stop(0);
-  const records = auditFiles(world.paths.audit).flatMap((path) =>
-    readFileSync(path, 'utf8').split('\n').filter(Boolean),
-  );
   t.match(
-    records.map((line) => JSON.parse(line)).filter((one) => one.action_type === 'approval'),
+    recordsIn(world.paths.audit).filter((one) => one.action_type === 'approval'),
     [
       { option: 'dismiss', host: 'bad.test', rule: null, sandbox: 'box' },
       { option: 'allow', host: 'localhost', rule: rules[0].id, expires_at: null },

@@ -4,11 +4,11 @@ import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { BROWSER_OPENS_PER_MINUTE_MAX } from '../../src/base/limits.ts';
-import { auditFiles } from '../../src/control/audit/files.ts';
 import { Browser } from '../../src/control/browser.ts';
 import type { InstanceOptions } from '../../src/control/instance.ts';
 import { referenceMatcher } from '../../src/policy/reference.ts';
 import { say } from '../cli/session.ts';
+import { linesIn } from '../helpers/audit.ts';
 import { startWorld, temporaryFolder, type World } from '../helpers/control.ts';
 import { rulesOf, type Written } from '../helpers/rules.ts';
 
@@ -70,12 +70,10 @@ t.test('what is denied is recorded, and not opened', async (t) => {
     'rule and reason are empty',
   );
   await world.instance.stop(0);
-  const records = auditFiles(world.paths.audit)
-    .flatMap((path) => readFileSync(path, 'utf8').split('\n').filter(Boolean))
-    .filter((line) => line.includes('"browser_open"'));
-  t.notMatch(records.join(), 'token');
+  const lines = linesIn(world.paths.audit).filter((line) => line.includes('"browser_open"'));
+  t.notMatch(lines.join(), 'token');
   t.match(
-    records.map((line) => JSON.parse(line)),
+    lines.map((line) => JSON.parse(line)),
     [
       { verdict: 'allow', host: 'localhost', port: 8080, path: '/secret', code: null },
       { verdict: 'deny', deny_kind: 'explicit', host: 'bad.test', code: 'SALLYPORT_DENIED' },

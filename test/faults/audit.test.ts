@@ -14,6 +14,7 @@ import type { AuditMode } from '../../src/control/audit/settings.ts';
 import { verifyAudit } from '../../src/control/audit/verify.ts';
 import { type Env, type Paths, resolvePaths } from '../../src/control/paths.ts';
 import { waitUntilStopped } from '../../src/control/spawn.ts';
+import { recordsIn } from '../helpers/audit.ts';
 import { startDaemon, temporaryEnv } from '../helpers/control.ts';
 
 const noPrlimit = spawnSync('prlimit', ['--version']).status === 0 ? false : 'prlimit is missing';
@@ -66,15 +67,6 @@ async function start(t: Test, mode: AuditMode, env: Env = temporaryEnv(t)): Prom
 
 type Line = { readonly action_type: string; readonly host?: string; readonly count?: number };
 
-function linesIn(folder: string): Line[] {
-  return auditFiles(folder).flatMap((path) =>
-    readFileSync(path, 'utf8')
-      .split('\n')
-      .filter(Boolean)
-      .map((line) => JSON.parse(line) as Line),
-  );
-}
-
 async function statusOf({ client }: World): Promise<DaemonStatus> {
   return client.get<DaemonStatus>('/daemon/status');
 }
@@ -126,7 +118,7 @@ t.test(
     const count = asked.refused.length;
     while ((await statusOf(world)).audit_refused < count) await setTimeout(20);
     t.ok(world.stop());
-    const lines = linesIn(world.paths.audit);
+    const lines = recordsIn<Line>(world.paths.audit);
     const hosts = lines.flatMap(({ host }) => host ?? []);
     t.strictSame(hosts, asked.recorded, 'each that was let in');
     const gaps = lines.filter((line) => line.action_type === 'gap');
@@ -155,7 +147,7 @@ t.test(
     t.strictSame(asked.refused, []);
     await empty(world);
     t.ok(world.stop());
-    const lines = linesIn(world.paths.audit);
+    const lines = recordsIn<Line>(world.paths.audit);
     t.strictSame(
       lines.flatMap(({ host }) => host ?? []),
       asked.recorded,
@@ -194,7 +186,9 @@ t.test(
     process.kill(pid, 'SIGTERM');
     t.ok(waitUntilStopped(world.paths, 10_000));
     t.match(await verifyAudit([world.paths.audit]), { ok: true, incomplete_bytes: 0 });
-    const sessions = linesIn(world.paths.audit).filter((line) => line.action_type === 'session');
+    const sessions = recordsIn<Line>(world.paths.audit).filter(
+      (line) => line.action_type === 'session',
+    );
     t.match(sessions, [
       { event: 'start', cut_bytes: 0 },
       { event: 'start', cut_bytes: 100 },

@@ -12,6 +12,7 @@ import { verifyAudit } from '../../src/control/audit/verify.ts';
 import { resolvePaths } from '../../src/control/paths.ts';
 import { waitUntilStopped } from '../../src/control/spawn.ts';
 import { Store } from '../../src/control/store.ts';
+import { recordsIn } from '../helpers/audit.ts';
 import { startDaemon, temporaryEnv, temporaryFolder } from '../helpers/control.ts';
 
 const WRITER = join(import.meta.dirname, '../helpers/store-writer.ts');
@@ -183,9 +184,7 @@ t.test(`a daemon at work survives ${DAEMON_KILLS} kills`, { timeout: 200_000 }, 
   }
 
   const { pid } = await startDaemon(env, options);
-  const seqs = auditFiles(paths.audit)
-    .flatMap((path) => readFileSync(path, 'utf8').split('\n').filter(Boolean))
-    .map((line) => (JSON.parse(line) as { seq: number }).seq);
+  const seqs = recordsIn<{ seq: number }>(paths.audit).map(({ seq }) => seq);
   t.strictSame(
     seqs,
     seqs.map((_, i) => i + 1),

@@ -15,20 +15,10 @@ import { auditFiles } from '../../../src/control/audit/files.ts';
 import { keptIn } from '../../../src/control/audit/retention.ts';
 import type { AuditMode } from '../../../src/control/audit/settings.ts';
 import { verifyAudit } from '../../../src/control/audit/verify.ts';
+import { recordsIn } from '../../helpers/audit.ts';
 import { outcomeOf, PLAIN_AUDIT, temporaryFolder } from '../../helpers/control.ts';
 
 type Line = { seq: number; time: string; host: string };
-
-function linesOf(folder: string): Line[] {
-  return auditFiles(folder).flatMap((path) => {
-    const text = readFileSync(path, 'utf8');
-    if (text !== '' && !text.endsWith('\n')) throw new Error(`${path} ends within a line`);
-    return text
-      .split('\n')
-      .filter(Boolean)
-      .map((line) => JSON.parse(line) as Line);
-  });
-}
 
 const HOUR_MS = 3_600_000;
 
@@ -40,7 +30,7 @@ t.test('a line for each outcome, with the facts and no slot', async (t) => {
   const folder = temporaryFolder(t);
   const audit = await Audit.open({ ...PLAIN_AUDIT, folder, onTrouble: failing });
   await audit.record([outcomeOf(), outcomeOf({ host: 'b.test', slot: 9 })]);
-  const lines = linesOf(folder);
+  const lines = recordsIn<Line>(folder);
   t.strictSame(
     lines.map(({ seq, host }) => [seq, host]),
     [
@@ -75,7 +65,7 @@ t.test('numbers go on after a restart, and what death left of a line is cut off'
     await audit.record([outcomeOf()]);
     await audit.close();
     t.strictSame(
-      linesOf(folder).map(({ seq }) => seq),
+      recordsIn<Line>(folder).map(({ seq }) => seq),
       [1, 2, 3],
       JSON.stringify(torn),
     );
@@ -89,7 +79,7 @@ t.test('an empty newest file takes its number from its name', async (t) => {
   await audit.record([outcomeOf()]);
   await audit.close();
   t.strictSame(
-    linesOf(folder).map(({ seq }) => seq),
+    recordsIn<Line>(folder).map(({ seq }) => seq),
     [41],
   );
 });
@@ -103,7 +93,7 @@ t.test('files are changed at their size, and only so much is kept', async (t) =>
   await audit.close();
   const { files, bytes } = keptIn(folder);
   t.ok(files > 1 && bytes <= 6_000 && bytes > 4_000, `${files} files, ${bytes} bytes`);
-  const seqs = linesOf(folder).map(({ seq }) => seq);
+  const seqs = recordsIn<Line>(folder).map(({ seq }) => seq);
   t.equal(seqs.at(-1), 40);
   t.ok(
     seqs.every((seq, i) => i === 0 || seq === (seqs[i - 1] ?? 0) + 1),
@@ -147,7 +137,7 @@ t.test('records go when they are old, a file at a time, and the chain holds', as
   }
   await second.close();
   t.strictSame(
-    linesOf(folder).map(({ seq }) => seq),
+    recordsIn<Line>(folder).map(({ seq }) => seq),
     [5, 6, 7, 8],
   );
   t.match(await verifyAudit([folder]), { ok: true, first_seq: 5 });
@@ -158,7 +148,7 @@ t.test('a large batch is not held back for the flush', async (t) => {
   const audit = await Audit.open({ ...PLAIN_AUDIT, folder, onTrouble: failing });
   const many = Array.from({ length: 20_000 }, () => outcomeOf());
   await Promise.all([audit.record(many), audit.record(many)]);
-  t.equal(linesOf(folder).length, 40_000);
+  t.equal(recordsIn<Line>(folder).length, 40_000);
   await audit.close();
 });
 
@@ -194,7 +184,7 @@ t.test(
     await recording;
     await audit.close();
     t.strictSame(
-      linesOf(folder).map(({ seq }) => seq),
+      recordsIn<Line>(folder).map(({ seq }) => seq),
       [1, 2],
     );
     t.equal(troubles.at(-1), null);
@@ -251,7 +241,7 @@ t.test('required: exchanges are held, and those that were refused are on record'
   t.strictSame(available, [false, true]);
   await audit.close();
   t.match(audit.status, { problem: null, lost: 0, refused: 5 });
-  t.match(linesOf(folder), [
+  t.match(recordsIn<Line>(folder), [
     { seq: 1 },
     { seq: 2, host: 'waits.test' },
     {
@@ -280,7 +270,7 @@ t.test('best effort: nobody waits, and what could not be kept is counted', async
   unblock();
   await recovered;
   await audit.close();
-  const lines = linesOf(folder);
+  const lines = recordsIn<Line>(folder);
   const gaps = lines.filter((line) => 'count' in line);
   t.match(gaps, [{ what: 'lost', count: lost, reason: /EISDIR/, to: '1970-01-01T00:00:05.099Z' }]);
   t.equal(lines.length - gaps.length + lost, 2_002, 'each is there, or counted');
@@ -313,7 +303,7 @@ t.test('a file that others deleted or wrote to is left, and the numbers tell', a
   rmSync(folder, { recursive: true });
   await audit.record([outcomeOf()]);
   const [second = ''] = auditFiles(folder);
-  t.match(linesOf(folder), [{ seq: 2 }]);
+  t.match(recordsIn<Line>(folder), [{ seq: 2 }]);
   appendFileSync(second, '{"seq":3,"forged":true}\n');
   await audit.record([outcomeOf()]);
   await audit.close();
@@ -331,7 +321,7 @@ t.test('a session is on record, and how the last one ended', async (t) => {
   await live();
   appendFileSync(auditFiles(folder)[0] ?? '', '{"torn');
   await live();
-  t.match(linesOf(folder), [
+  t.match(recordsIn<Line>(folder), [
     { seq: 1, event: 'start', app_version: '1.2.3', cut_bytes: 0 },
     { seq: 2, event: 'stop' },
     { seq: 3, event: 'start', cut_bytes: 6 },

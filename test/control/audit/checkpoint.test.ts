@@ -15,6 +15,7 @@ import { resolvePaths } from '../../../src/control/paths.ts';
 import { instanceOptions } from '../../../src/control/settings/effect.ts';
 import { Settings } from '../../../src/control/settings/settings.ts';
 import { say } from '../../cli/session.ts';
+import { recordsIn } from '../../helpers/audit.ts';
 import { outcomeOf, PLAIN_AUDIT, temporaryEnv, temporaryFolder } from '../../helpers/control.ts';
 
 const failing = (error: Error | null): void => {
@@ -42,22 +43,13 @@ async function live(folder: string, key: string | null, counts: readonly number[
 
 type Line = Record<string, unknown> & { readonly seq: number };
 
-function linesIn(folder: string): Line[] {
-  return auditFiles(folder).flatMap((path) =>
-    readFileSync(path, 'utf8')
-      .split('\n')
-      .filter(Boolean)
-      .map((line) => JSON.parse(line) as Line),
-  );
-}
-
 /** Changes records and makes all hashes anew, as somebody would who can write the file. */
 function forge(folder: string, change: (line: Line) => Line | null): void {
   const [path = ''] = auditFiles(folder);
   let seq = 1;
   let prev = '0'.repeat(64);
   let text = '';
-  for (const line of linesIn(folder)) {
+  for (const line of recordsIn<Line>(folder)) {
     const changed = change(line);
     if (changed === null) continue;
     const made = `${JSON.stringify({ ...changed, seq: seq++, prev })}\n`;
@@ -72,7 +64,7 @@ t.test('each life begins and ends with a signature, and so do many records', asy
   const { key, publicKey } = keyPair();
   await live(folder, key, [3]);
   await live(folder, key, [2 * AUDIT_CHECKPOINT_RECORDS_MAX + 5]);
-  const signed = linesIn(folder).filter((line) => line.action_type === 'checkpoint');
+  const signed = recordsIn<Line>(folder).filter((line) => line.action_type === 'checkpoint');
   const each = AUDIT_CHECKPOINT_RECORDS_MAX + 1;
   t.strictSame(
     signed.map(({ seq }) => seq),
@@ -91,7 +83,7 @@ t.test('a new life signs what the last one left', async (t) => {
   const { key, publicKey } = keyPair();
   await live(folder, null, [3]);
   await live(folder, key, [1]);
-  const [, , , , fifth] = linesIn(folder);
+  const [, , , , fifth] = recordsIn<Line>(folder);
   t.match(fifth, { action_type: 'checkpoint' });
   t.match(await verifyAudit([folder], { publicKeys: [publicKey] }), { ok: true, signed_to: 5 });
 });

@@ -12,6 +12,7 @@ import { AUDIT_FORMATS, type AuditFormat } from '../../../src/control/audit/sett
 import { verifyAudit } from '../../../src/control/audit/verify.ts';
 import type { Outcome } from '../../../src/proxy/exchange.ts';
 import { say } from '../../cli/session.ts';
+import { recordsIn } from '../../helpers/audit.ts';
 import { outcomeOf, PLAIN_AUDIT, startWorld, temporaryFolder } from '../../helpers/control.ts';
 import { wire } from '../../helpers/wire.ts';
 
@@ -46,15 +47,6 @@ const OUTCOMES: readonly Outcome[] = [
 
 type Members = Readonly<Record<string, unknown>>;
 
-function linesIn(folder: string): Members[] {
-  return auditFiles(folder).flatMap((path) =>
-    readFileSync(path, 'utf8')
-      .split('\n')
-      .filter(Boolean)
-      .map((line) => JSON.parse(line) as Members),
-  );
-}
-
 async function live(folder: string, format: AuditFormat): Promise<void> {
   const audit = await Audit.open({ ...PLAIN_AUDIT, format, key: KEY, folder, onTrouble: failing });
   audit.announce();
@@ -68,7 +60,7 @@ async function live(folder: string, format: AuditFormat): Promise<void> {
 async function written(format: AuditFormat): Promise<Members[]> {
   const folder = temporaryFolder(t);
   await live(folder, format);
-  return linesIn(folder);
+  return recordsIn(folder);
 }
 
 for (const format of AUDIT_FORMATS) {
@@ -78,7 +70,7 @@ for (const format of AUDIT_FORMATS) {
     const [path = ''] = auditFiles(folder);
     appendFileSync(path, readFileSync(path, 'utf8').slice(0, 100));
     await live(folder, format);
-    const records = linesIn(folder).length;
+    const records = recordsIn(folder).length;
     t.equal(auditFiles(folder).length, 1);
     t.match(await verifyAudit([folder], { publicKeys: [PUBLIC_KEY] }), {
       ok: true,
@@ -234,7 +226,7 @@ t.test('a running proxy writes what it was asked for, by its settings', async (t
   await client.response();
   client.socket.destroy();
   await world.instance.stop(0);
-  const events = linesIn(world.paths.audit);
+  const events = recordsIn(world.paths.audit);
   const request = events.find((event) => event.class_uid === 4002);
   t.match(request, { http_request: { url: { path: '/x' } }, http_response: { code: 403 } });
   t.strictSame(events.flatMap(faultsOf), []);

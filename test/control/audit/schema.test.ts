@@ -8,7 +8,6 @@ import type { z } from 'zod';
 import { systemClock } from '../../../src/base/clock.ts';
 import { Chain, GENESIS } from '../../../src/control/audit/chain.ts';
 import { signerOf } from '../../../src/control/audit/checkpoint.ts';
-import { auditFiles } from '../../../src/control/audit/files.ts';
 import { gapRecord, NATIVE, sessionRecord } from '../../../src/control/audit/record.ts';
 import {
   AuditRecord,
@@ -18,6 +17,7 @@ import {
 import { AUDIT_DEFAULTS } from '../../../src/control/audit/settings.ts';
 import { verifyAudit } from '../../../src/control/audit/verify.ts';
 import type { Outcome } from '../../../src/proxy/exchange.ts';
+import { linesIn, recordsIn } from '../../helpers/audit.ts';
 import { outcomeOf, PLAIN_AUDIT, startWorld } from '../../helpers/control.ts';
 import { wire } from '../../helpers/wire.ts';
 
@@ -114,14 +114,8 @@ t.test('what a running proxy writes is valid by the published schema', async (t)
   await t.rejects(world.client.post('/policy/filesystem/mount', mount));
   await world.client.post('/policy/filesystem/mount', { path: import.meta.dirname });
   await world.instance.stop(0);
-  const text = auditFiles(world.paths.audit)
-    .map((path) => readFileSync(path, 'utf8'))
-    .join('');
-  t.notMatch(text, 'hidden', 'queries are in no record');
-  const records: unknown[] = text
-    .split('\n')
-    .filter(Boolean)
-    .map((line) => JSON.parse(line));
+  t.notMatch(linesIn(world.paths.audit).join(), 'hidden', 'queries are in no record');
+  const records = recordsIn<unknown>(world.paths.audit);
   const exchanges = records.filter((record) => AuditRecord.safeParse(record).success);
   const told = (...types: string[]): unknown[] =>
     exchanges.filter((record) => types.includes(Object(record).action_type));

@@ -1,12 +1,12 @@
 // Filesystem rules against real folders and links: added, judged, recorded, removed. Covers
 // src/control/policy/path-rules.ts, src/control/policy/path-rule-store.ts, src/control/policy/mount-answers.ts,
 // src/control/api/routes-filesystem.ts, src/control/api/schemas-filesystem.ts and src/control/audit/decided.ts too.
-import { mkdirSync, readFileSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdirSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { MountExplained, MountResult } from '../../../src/control/api/schemas-filesystem.ts';
-import { auditFiles } from '../../../src/control/audit/files.ts';
 import { parsePathPatterns } from '../../../src/policy/file-pattern.ts';
+import { recordsIn } from '../../helpers/audit.ts';
 import { startWorld, temporaryEnv, temporaryFolder, type World } from '../../helpers/control.ts';
 
 /** A place of one's own with folders in it, without links on its way. */
@@ -137,13 +137,8 @@ t.test('a mount is answered, recorded and told', async (t) => {
   });
   t.match(await world.client.get('/network/log'), { allowed_hosts: [], blocked_hosts: [] });
   await world.instance.stop(0);
-  const records = auditFiles(world.paths.audit).flatMap((path) =>
-    readFileSync(path, 'utf8').split('\n').filter(Boolean),
-  );
   t.match(
-    records
-      .map((line) => JSON.parse(line))
-      .filter(({ action_type: type }) => type === 'filesystem_mount'),
+    recordsIn(world.paths.audit).filter(({ action_type: type }) => type === 'filesystem_mount'),
     [
       { action_type: 'filesystem_mount', sandbox: 'box', verdict: 'allow', code: null },
       { resolved: locked, verdict: 'deny', rules: ['default-fs-read-allow-all', write] },
