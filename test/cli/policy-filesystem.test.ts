@@ -17,10 +17,10 @@ const check = (world: World, ...words: string[]): Promise<Said> =>
 t.test('add, list, check, inspect, remove', async (t) => {
   const world = await startWorld(t);
   const root = realpathSync(temporaryFolder(t));
-  mkdirSync(join(root, 'work/inner'), { recursive: true });
-  const added = await ok(world, 'policy', 'deny', 'filesystem', `${root}/work/**`, '~/.ssh/**');
+  mkdirSync(join(root, 'src/inner'), { recursive: true });
+  const added = await ok(world, 'policy', 'deny', 'filesystem', `${root}/src/**`, '~/.ssh/**');
   const [, read = '', write = ''] =
-    /^Rule added to policy local \(scope: global\): (\S{36}) \(\S+\/work\/\*\*, ~\/\.ssh\/\*\* \[read\]\)\nRule added .*: (\S{36}) \(.* \[write\]\)\n$/.exec(
+    /^Rule added to policy local \(scope: global\): (\S{36}) \(\S+\/src\/\*\*, ~\/\.ssh\/\*\* \[read\]\)\nRule added .*: (\S{36}) \(.* \[write\]\)\n$/.exec(
       added,
     ) ?? [];
   t.not(write, '');
@@ -32,12 +32,12 @@ t.test('add, list, check, inspect, remove', async (t) => {
     await ok(world, 'policy', 'ls', '--layout', 'overview'),
     'filesystem read: 1 allow, 2 deny',
   );
-  t.match(await check(world, `${root}/work/inner`), {
+  t.match(await check(world, `${root}/src/inner`), {
     code: 1,
-    out: `Denied: ${root}/work/inner\nGovernance: Local policy only\nContext: global\nReason: Denied by local rule\n`,
+    out: `Denied: ${root}/src/inner\nGovernance: Local policy only\nContext: global\nReason: Denied by local rule\n`,
   });
   const here = relative(process.cwd(), root);
-  t.match(await check(world, `${here}/work/../work`, '--write', '--verbose'), {
+  t.match(await check(world, `${here}/src/../src`, '--write', '--verbose'), {
     code: 1,
     out: /\nFound: a folder\nfs:mount:read: denied \(rule local:.*\nfs:mount:write: denied .*\nMessage: 403 Forbidden: mount policy denied: /,
   });
@@ -49,12 +49,12 @@ t.test('add, list, check, inspect, remove', async (t) => {
   t.match(inspected, /Type: +filesystem:read/);
   t.equal(
     await ok(world, 'policy', 'rm', 'filesystem', '--id', read),
-    `Rule removed from policy local: resources=${root}/work/**,~/.ssh/**\n`,
+    `Rule removed from policy local: resources=${root}/src/**,~/.ssh/**\n`,
   );
   await ok(world, 'policy', 'rm', 'filesystem', '--write', '--resource', '~/.ssh/**');
-  t.match((await check(world, `${root}/work`, '--write')).code, 1);
-  await ok(world, 'policy', 'rm', 'filesystem', '--resource', `${root}/work/**`);
-  t.equal((await check(world, `${root}/work`, '--write')).code, 0);
+  t.match((await check(world, `${root}/src`, '--write')).code, 1);
+  await ok(world, 'policy', 'rm', 'filesystem', '--resource', `${root}/src/**`);
+  t.equal((await check(world, `${root}/src`, '--write')).code, 0);
 });
 
 t.test('explain tells why, and its commands turn it around', async (t) => {
