@@ -1,49 +1,23 @@
 // Filesystem rules of a policy file: applied they are there, applied again nothing changes, and what is
 // there is written as it is. Covers src/control/policy/listed-document.ts too.
-import { join } from 'node:path';
 import fc from 'fast-check';
-import t from 'tap';
-import { systemClock } from '../../../src/base/clock.ts';
+import t, { type Test } from 'tap';
 import { SallyportError } from '../../../src/base/errors.ts';
 import { applyPolicy } from '../../../src/control/policy/apply.ts';
 import { documentOfListing } from '../../../src/control/policy/listed-document.ts';
 import { listRules } from '../../../src/control/policy/listing.ts';
 import type { Wanted } from '../../../src/control/policy/plan.ts';
 import type { WantedPathRule } from '../../../src/control/policy/plan-paths.ts';
-import { PolicyService } from '../../../src/control/policy/policy.ts';
-import { Store } from '../../../src/control/store.ts';
+import type { PolicyService } from '../../../src/control/policy/policy.ts';
 import { documentText } from '../../../src/documents/write.ts';
 import { parsePathPatterns } from '../../../src/policy/file-pattern.ts';
 import type { Access } from '../../../src/policy/mount.ts';
 import type { Decision } from '../../../src/policy/rule.ts';
-import { temporaryFolder } from '../../helpers/control.ts';
+import { scopesOf, startPolicy, wantedOf } from '../../helpers/policy.ts';
 
 const NAMES = ['one', 'two'];
-const scopes = {
-  numberOf: (name: string) => {
-    if (NAMES.includes(name)) return NAMES.indexOf(name) + 1;
-    throw new SallyportError('SALLYPORT_NOT_FOUND', `sandbox "${name}" not found`);
-  },
-  nameOf: (number: number) => NAMES[number - 1],
-};
-
-async function setup(t: Parameters<typeof temporaryFolder>[0]) {
-  const store = Store.open(join(temporaryFolder(t), 'policy.db'));
-  t.teardown(() => store.close());
-  const publisher = {
-    generation: 0,
-    prepare: () => null,
-    commit: async () => void publisher.generation++,
-  };
-  const policy = await PolicyService.start(store, publisher, scopes, systemClock);
-  return { policy, services: { policy, sandboxes: scopes } };
-}
-
-function wantedOf(facts: Partial<Wanted>): Wanted {
-  const none = { presetRules: null, rules: [], sandboxes: [] };
-  const paths = { filesystem: null, presetFilesystem: null };
-  return { mode: 'replace', preset: 'deny-all', ...none, ...paths, ...facts };
-}
+const scopes = scopesOf(NAMES);
+const setup = (t: Test) => startPolicy(t, scopes);
 
 /** What they say, but for defaults as they always are. */
 function sayingOf({ pathRules }: PolicyService): string[] {

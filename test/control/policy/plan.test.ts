@@ -1,49 +1,21 @@
 // A policy that is applied is what was wanted, and applying it again does nothing. Covers
 // src/control/policy/apply.ts too.
-import { join } from 'node:path';
 import fc from 'fast-check';
-import t from 'tap';
-import { systemClock } from '../../../src/base/clock.ts';
-import { SallyportError } from '../../../src/base/errors.ts';
+import t, { type Test } from 'tap';
+import type { SallyportError } from '../../../src/base/errors.ts';
 import { APPLIED_CHANGES_MAX } from '../../../src/base/limits.ts';
 import { applyPolicy } from '../../../src/control/policy/apply.ts';
 import type { Wanted, WantedRule } from '../../../src/control/policy/plan.ts';
-import { PolicyService } from '../../../src/control/policy/policy.ts';
-import { Store } from '../../../src/control/store.ts';
+import type { PolicyService } from '../../../src/control/policy/policy.ts';
 import { methodNames } from '../../../src/policy/http.ts';
 import { PRESET_NAMES } from '../../../src/policy/presets.ts';
 import { ruleFacts } from '../../../src/policy/rule-facts.ts';
 import { ruleLists } from '../../helpers/arbitraries.ts';
-import { temporaryFolder } from '../../helpers/control.ts';
+import { scopesOf, startPolicy, wantedOf } from '../../helpers/policy.ts';
 
 const NAMES = ['one', 'two', 'three'];
-const scopes = {
-  numberOf: (name: string) => {
-    if (NAMES.includes(name)) return NAMES.indexOf(name) + 1;
-    throw new SallyportError('SALLYPORT_NOT_FOUND', `sandbox "${name}" not found`);
-  },
-  nameOf: (number: number) => NAMES[number - 1],
-};
 
-/** A policy whose publications are counted and go nowhere. */
-async function setup(t: Parameters<typeof temporaryFolder>[0]) {
-  const path = join(temporaryFolder(t), 'policy.db');
-  const store = Store.open(path);
-  t.teardown(() => store.close());
-  const publisher = {
-    generation: 0,
-    prepare: () => null,
-    commit: async () => void publisher.generation++,
-  };
-  const policy = await PolicyService.start(store, publisher, scopes, systemClock);
-  return { store, policy, services: { policy, sandboxes: scopes } };
-}
-
-function wantedOf(facts: Partial<Wanted>): Wanted {
-  const paths = { filesystem: null, presetFilesystem: null };
-  const none = { presetRules: null, rules: [], sandboxes: [], ...paths };
-  return { mode: 'replace', preset: 'deny-all', ...none, ...facts };
-}
+const setup = (t: Test) => startPolicy(t, scopesOf(NAMES));
 
 const wantedRules: fc.Arbitrary<WantedRule[]> = ruleLists.map((rules) =>
   rules.flatMap(({ decision, protocols, resources, http, scope, id }): WantedRule[] => {

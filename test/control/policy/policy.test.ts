@@ -6,20 +6,15 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { SallyportError } from '../../../src/base/errors.ts';
 import { WORKERS_MAX } from '../../../src/base/limits.ts';
 import { listRules } from '../../../src/control/policy/listing.ts';
-import { PolicyService, type ScopeNames } from '../../../src/control/policy/policy.ts';
+import { PolicyService } from '../../../src/control/policy/policy.ts';
 import { Store } from '../../../src/control/store.ts';
 import { Lane } from '../../../src/matcher/lane.ts';
 import { type Prepared, Publisher } from '../../../src/matcher/publish.ts';
 import { parseTarget } from '../../../src/policy/target.ts';
 import { temporaryFolder } from '../../helpers/control.ts';
+import { scopesOf } from '../../helpers/policy.ts';
 
-const scopes: ScopeNames = {
-  numberOf: (name) => {
-    if (name === 'box') return 1;
-    throw new SallyportError('SALLYPORT_NOT_FOUND', `sandbox "${name}" not found`);
-  },
-  nameOf: (number) => (number === 1 ? 'box' : undefined),
-};
+const scopes = scopesOf(['box']);
 
 async function setup(t: Test, preset: string | null = 'deny-all') {
   const path = join(temporaryFolder(t), 'policy.db');
