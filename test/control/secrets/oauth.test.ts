@@ -2,55 +2,17 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { createSecureContext } from 'node:tls';
 import t, { type Test } from 'tap';
-import { systemClock } from '../../../src/base/clock.ts';
-import { SallyportError } from '../../../src/base/errors.ts';
 import type { NewOAuth } from '../../../src/control/secrets/input.ts';
-import { Secrets } from '../../../src/control/secrets/secrets.ts';
 import { Store } from '../../../src/control/store.ts';
-import type { Binding } from '../../../src/credentials/binding.ts';
-import { Vault } from '../../../src/credentials/vault.ts';
-import { keyIn, temporaryFolder } from '../../helpers/control.ts';
+import { startSecrets } from '../../helpers/secrets.ts';
 import { certificate, json, tokenEndpoint } from '../../helpers/token-endpoint.ts';
 
 const INVALID = { code: 'SALLYPORT_SECRET_INVALID' };
 const UNAVAILABLE = { code: 'SALLYPORT_CREDENTIAL_UNAVAILABLE' };
 
-const scopes = {
-  numberOf: () => 7,
-  nameOf: (number: number) => (number === 7 ? 'box' : undefined),
-};
-
 async function setup(t: Test) {
   const endpoint = await tokenEndpoint(t);
-  const folder = temporaryFolder(t);
-  const reports: object[] = [];
-  const pushed: Binding[][] = [];
-  const state = { refusing: false, aheadMs: 0 };
-  const clock = { ...systemClock, wallMs: () => systemClock.wallMs() + state.aheadMs };
-  const begin = async () => {
-    const store = Store.open(join(folder, 'policy.db'));
-    const secrets: Secrets = new Secrets({
-      store: store.secrets,
-      vault: new Vault(await keyIn(join(folder, 'vault.key'))),
-      clock,
-      scopes,
-      trusted: async () => createSecureContext({ ca: certificate.authority }),
-      onChange: async () => {
-        if (state.refusing) throw new SallyportError('SALLYPORT_PUBLISH_TIMEOUT', 'stuck');
-        pushed.push(secrets.bindings());
-      },
-      report: (message, facts) => void reports.push({ message, ...facts }),
-    });
-    const close = async (): Promise<void> => {
-      await secrets.close();
-      store.close();
-    };
-    return { secrets, store, close };
-  };
-  const first = await begin();
-  t.teardown(() => first.close().catch(() => {}));
   const wanted: NewOAuth = {
     name: 'crm',
     tokenUrl: endpoint.url,
@@ -58,7 +20,7 @@ async function setup(t: Test) {
     refreshToken: 'refresh-0',
     hosts: ['API.crm.example,*.b.example:8443'],
   };
-  return { endpoint, folder, reports, pushed, state, begin, wanted, ...first };
+  return { endpoint, wanted, ...(await startSecrets(t, { ca: certificate.authority })) };
 }
 
 t.test('the workers get access tokens; the grant stays, and is sealed', async (t) => {

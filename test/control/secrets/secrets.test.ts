@@ -5,70 +5,18 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mock } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { createSecureContext } from 'node:tls';
-import t, { type Test } from 'tap';
-import { systemClock } from '../../../src/base/clock.ts';
-import { SallyportError } from '../../../src/base/errors.ts';
+import t from 'tap';
 import type { NewCustom, NewRegistry, NewService } from '../../../src/control/secrets/input.ts';
-import { Secrets } from '../../../src/control/secrets/secrets.ts';
-import { Store } from '../../../src/control/store.ts';
-import type { Binding } from '../../../src/credentials/binding.ts';
+import type { Secrets } from '../../../src/control/secrets/secrets.ts';
 import { placeholderFor } from '../../../src/credentials/placeholder.ts';
-import { Vault } from '../../../src/credentials/vault.ts';
-import { keyIn, temporaryFolder } from '../../helpers/control.ts';
+import { startSecrets } from '../../helpers/secrets.ts';
 
 const TOKEN = 'ghp_0123456789abcdefghij';
 const INVALID = { code: 'SALLYPORT_SECRET_INVALID' };
 const CONFLICT = { code: 'SALLYPORT_CONFLICT', message: /use --force/ };
-const NUMBERS: Readonly<Record<string, number>> = { box: 7, other: 8 };
-
-const scopes = {
-  numberOf: (name: string) => {
-    const number = NUMBERS[name];
-    if (number !== undefined) return number;
-    throw new SallyportError('SALLYPORT_NOT_FOUND', `sandbox "${name}" not found`);
-  },
-  nameOf: (number: number) => Object.keys(NUMBERS).find((name) => NUMBERS[name] === number),
-};
-
-async function setup(t: Test) {
-  const folder = temporaryFolder(t);
-  const path = join(folder, 'policy.db');
-  const pushed: Binding[][] = [];
-  const reports: object[] = [];
-  const state = { refusing: false };
-  const begin = async (): Promise<{
-    secrets: Secrets;
-    store: Store;
-    close: () => Promise<void>;
-  }> => {
-    const store = Store.open(path);
-    const isNeeded = (): boolean => store.secrets.all().some(({ sealed }) => sealed !== null);
-    const secrets: Secrets = new Secrets({
-      store: store.secrets,
-      vault: new Vault(await keyIn(join(folder, 'vault.key'), isNeeded)),
-      clock: systemClock,
-      scopes,
-      trusted: async () => createSecureContext(),
-      onChange: async () => {
-        pushed.push(secrets.bindings());
-        if (state.refusing) throw new SallyportError('SALLYPORT_PUBLISH_TIMEOUT', 'stuck');
-      },
-      report: (message, facts) => void reports.push({ message, ...facts }),
-    });
-    const close = async (): Promise<void> => {
-      await secrets.close();
-      store.close();
-    };
-    return { secrets, store, close };
-  };
-  const first = await begin();
-  t.teardown(() => first.close().catch(() => {}));
-  return { folder, path, pushed, reports, state, begin, ...first };
-}
 
 t.test('a value goes to the workers and, sealed, to the disk; and nowhere else', async (t) => {
-  const { secrets, pushed, folder, begin, close, store } = await setup(t);
+  const { secrets, pushed, folder, begin, close, store } = await startSecrets(t);
   const { held, replaced } = await secrets.set({ service: 'github', value: TOKEN });
   t.equal(replaced, false);
   t.match(pushed.at(-1), [
@@ -86,7 +34,7 @@ t.test('a value goes to the workers and, sealed, to the disk; and nowhere else',
 });
 
 t.test('scopes stand beside each other; the same one twice asks for force', async (t) => {
-  const { secrets, pushed } = await setup(t);
+  const { secrets, pushed } = await startSecrets(t);
   const first = await secrets.set({ service: 'github', value: TOKEN });
   await secrets.set({ service: 'github', value: 'of the box', sandbox: 'box', policy: 'always' });
   const pushes = pushed.length;
@@ -109,7 +57,7 @@ t.test('scopes stand beside each other; the same one twice asks for force', asyn
 });
 
 t.test('what workers cannot take is taken back', async (t) => {
-  const { secrets, state, store, pushed } = await setup(t);
+  const { secrets, state, store, pushed } = await startSecrets(t);
   await secrets.set({ service: 'github', value: TOKEN });
   const before = { bindings: secrets.bindings(), stored: store.secrets.all() };
   state.refusing = true;
@@ -122,7 +70,7 @@ t.test('what workers cannot take is taken back', async (t) => {
 });
 
 t.test('bad input: every fault is named, none tells the value, nothing changes', async (t) => {
-  const { secrets, pushed, store } = await setup(t);
+  const { secrets, pushed, store } = await startSecrets(t);
   const bad = 'LEAKED\nLEAKED';
   const custom = { hosts: ['a.com'], env: 'KEY', value: TOKEN };
   for (const [wanted, ...faults] of [
@@ -173,7 +121,7 @@ t.test('bad input: every fault is named, none tells the value, nothing changes',
 });
 
 t.test('a custom secret has a placeholder of its own in each sandbox', async (t) => {
-  const { secrets, pushed } = await setup(t);
+  const { secrets, pushed } = await startSecrets(t);
   const wanted: NewCustom = { hosts: ['API.a.com,*.b.com:443'], env: 'A_KEY', value: TOKEN };
   await secrets.setCustom(wanted);
   const [binding] = pushed.at(-1) ?? [];
@@ -235,7 +183,7 @@ t.test('a custom secret has a placeholder of its own in each sandbox', async (t)
 });
 
 t.test('a registry is the host’s alone, or everybody’s', async (t) => {
-  const { secrets, pushed } = await setup(t);
+  const { secrets, pushed } = await startSecrets(t);
   const wanted: NewRegistry = { registry: 'GHCR.io', username: 'me', value: TOKEN };
   await secrets.set(wanted);
   await secrets.set({ ...wanted, sandbox: 'box', authEndpoint: 'https://auth.ghcr.io/token' });
@@ -257,7 +205,7 @@ t.test('a registry is the host’s alone, or everybody’s', async (t) => {
 });
 
 t.test('what is the host’s alone is with no worker', async (t) => {
-  const { secrets, pushed } = await setup(t);
+  const { secrets, pushed } = await startSecrets(t);
   await secrets.set({ registry: 'index.docker.io', username: 'me', value: TOKEN });
   t.match(secrets.list({}).secrets, [{ name: 'docker.io', scope: '(host only)' }]);
   t.strictSame(pushed.at(-1), []);
@@ -265,7 +213,7 @@ t.test('what is the host’s alone is with no worker', async (t) => {
 });
 
 t.test('import: all or none, and what is there stays', async (t) => {
-  const { secrets, pushed } = await setup(t);
+  const { secrets, pushed } = await startSecrets(t);
   await secrets.set({ service: 'github', value: TOKEN });
   const wanted: NewService[] = [
     { service: 'github', value: 'new-github' },
@@ -284,7 +232,7 @@ t.test('import: all or none, and what is there stays', async (t) => {
 });
 
 t.test('removal: by what it is for, within a scope', async (t) => {
-  const { secrets } = await setup(t);
+  const { secrets } = await startSecrets(t, { sandboxes: ['box', 'other'] });
   const fill = async (): Promise<void> => {
     await secrets.set({ service: 'github', value: TOKEN });
     await secrets.set({ service: 'github', value: TOKEN, sandbox: 'box' });
@@ -324,7 +272,7 @@ t.test('removal: by what it is for, within a scope', async (t) => {
 });
 
 t.test('listings are of a scope or a service, and of nobody when it is unknown', async (t) => {
-  const { secrets } = await setup(t);
+  const { secrets } = await startSecrets(t);
   await secrets.set({ service: 'github', value: TOKEN });
   await secrets.set({ service: 'openai', value: TOKEN, sandbox: 'box' });
   await secrets.setCustom({ hosts: ['a.com'], env: 'KEY', value: TOKEN, sandbox: 'box' });
@@ -340,7 +288,7 @@ t.test('listings are of a scope or a service, and of nobody when it is unknown',
 });
 
 t.test('with another key nothing is readable; the daemon starts, requests fail', async (t) => {
-  const { secrets, folder, begin, close, reports } = await setup(t);
+  const { secrets, folder, begin, close, reports } = await startSecrets(t);
   await secrets.set({ service: 'github', value: TOKEN });
   await secrets.set({ registry: 'ghcr.io', username: 'me', value: TOKEN });
   await close();
@@ -360,7 +308,7 @@ t.test('with another key nothing is readable; the daemon starts, requests fail',
 });
 
 t.test('without its key nothing is added or replaced, until all of it is removed', async (t) => {
-  const { secrets, folder, begin, close, reports } = await setup(t);
+  const { secrets, folder, begin, close, reports } = await startSecrets(t);
   await secrets.set({ service: 'github', value: TOKEN });
   await close();
   const keyFile = join(folder, 'vault.key');
@@ -386,7 +334,7 @@ t.test('without its key nothing is added or replaced, until all of it is removed
 });
 
 t.test('a command gives the value: tried when it is set, fetched at the next start', async (t) => {
-  const { secrets, folder, begin, close, pushed, reports } = await setup(t);
+  const { secrets, folder, begin, close, pushed, reports } = await startSecrets(t);
   const file = join(folder, 'value');
   writeFileSync(file, `${TOKEN}\n`);
   const command = `cat ${file}`;
@@ -421,7 +369,7 @@ t.test('a command gives the value: tried when it is set, fetched at the next sta
 });
 
 t.test('a value is fetched anew when its time is over', async (t) => {
-  const { secrets, folder, pushed, reports, state } = await setup(t);
+  const { secrets, folder, pushed, reports, state } = await startSecrets(t);
   const file = join(folder, 'value');
   writeFileSync(file, TOKEN);
   mock.timers.enable({ apis: ['setTimeout'] });
@@ -458,7 +406,7 @@ t.test('a value is fetched anew when its time is over', async (t) => {
 });
 
 t.test('a value fetched on demand is with the workers when the demand is answered', async (t) => {
-  const { secrets, folder, pushed } = await setup(t);
+  const { secrets, folder, pushed } = await startSecrets(t);
   const file = join(folder, 'value');
   const wanted: NewCustom = { hosts: ['a.com'], env: 'KEY', command: `cat ${file}`, verify: false };
   const { held } = await secrets.setCustom(wanted);
@@ -475,7 +423,7 @@ t.test('a value fetched on demand is with the workers when the demand is answere
 });
 
 t.test('a command that runs does not keep the daemon from stopping', async (t) => {
-  const { secrets } = await setup(t);
+  const { secrets } = await startSecrets(t);
   const setting = secrets.set({ service: 'github', command: 'sleep 60' });
   await nextTurn();
   await secrets.close();
