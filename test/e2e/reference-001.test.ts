@@ -3,11 +3,12 @@
 // an origin here, so that its port is not 443; the rules that let it be reached are the world's.
 
 import { spawn } from 'node:child_process';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { createSecureServer } from 'node:http2';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import t from 'tap';
+import { recordsIn } from '../helpers/audit.ts';
 import { TestAuthority } from '../helpers/certificates.ts';
 import type { Cli, Ran } from '../helpers/cli.ts';
 import { listening } from '../helpers/intercept.ts';
@@ -161,12 +162,10 @@ t.test('001 §5: connections as they happen, and the record of them', async (t) 
   ]);
 
   const { audit } = JSON.parse((await cli.run('daemon', 'status', '--json')).out);
-  const records = readdirSync(audit)
-    .flatMap((file) => readFileSync(join(audit, file), 'utf8').trimEnd().split('\n'))
-    .map((line) => JSON.parse(line));
+  const records = recordsIn<{ host: string; verdict: string; time: string }>(audit);
   const denied = records.find(({ host, verdict }) => host === 'pypi.org' && verdict === 'deny');
   t.match(denied, { sandbox: 'sbxlab', port: Number, rule: id });
-  t.ok(Math.abs(Date.parse(denied.time) - Date.now()) < 600_000, 'and when');
+  t.ok(Math.abs(Date.parse(denied?.time ?? '') - Date.now()) < 600_000, 'and when');
 });
 
 t.test('001 §6: a service of the host', async (t) => {

@@ -1,8 +1,9 @@
 // A pull from a private registry as a sandbox does it, with curl in the place of an image client:
 // the commands of the operator, the program in the sandbox, the audit.
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { recordsIn } from '../helpers/audit.ts';
 import { execute, isolatedCli } from '../helpers/cli.ts';
 import { certificate } from '../helpers/intercept.ts';
 import { LOGIN, PASSWORD, registry, tokenServer } from '../helpers/registry.ts';
@@ -46,9 +47,7 @@ t.test('bound, pulled from, told of, and gone at once', async (t) => {
   await cli.ok('secret', 'rm', '--registry', place, '--force');
   t.match((await pull()).out, /401 Unauthorized/);
   const { audit } = JSON.parse((await cli.run('daemon', 'status', '--json')).out);
-  const records = readdirSync(audit)
-    .flatMap((file) => readFileSync(join(audit, file), 'utf8').trim().split('\n'))
-    .map((line) => JSON.parse(line));
+  const records = recordsIn(audit);
   const injected = records.filter((record) => record.injected !== null && 'injected' in record);
   t.match(
     injected.map(({ port }) => port),

@@ -2,10 +2,11 @@
 // what is left of them afterwards. Covers src/cli/run.ts.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { globSync, readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { linesIn } from '../helpers/audit.ts';
 import { TestAuthority } from '../helpers/certificates.ts';
 import { type Cli, isolatedCli } from '../helpers/cli.ts';
 import { listening } from '../helpers/intercept.ts';
@@ -80,9 +81,7 @@ t.test('curl and Node: one host intercepted with a credential, one tunnelled', a
     ]),
   );
   const { audit } = JSON.parse(await cli.ok('daemon', 'status', '--json'));
-  const records = globSync('*.jsonl', { cwd: audit }).flatMap((name) =>
-    readFileSync(join(audit, name), 'utf8').trim().split('\n'),
-  );
+  const records = linesIn(audit);
   t.match(JSON.parse(records.at(-1) ?? ''), {
     mode: 'forward-bypass',
     host: 'localhost',

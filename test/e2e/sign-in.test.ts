@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import t, { type Test } from 'tap';
+import { linesIn, recordsIn } from '../helpers/audit.ts';
 import { oauthWorld } from '../helpers/oauth-world.ts';
 import { json } from '../helpers/token-endpoint.ts';
 
@@ -119,13 +120,9 @@ t.test('what one sandbox got is no use to another, nor elsewhere', async (t) => 
   }
   t.strictSame([seen.length, endpoint.asked.length], [reached, asked]);
   await world.instance.stop(0);
-  const audit = globSync('audit/*.jsonl', { cwd: paths.state }).map((path) =>
-    readFileSync(join(paths.state, path), 'utf8'),
+  const misused = recordsIn(paths.audit).filter(
+    ({ code }) => code === 'SALLYPORT_CREDENTIAL_MISUSED',
   );
-  const records = audit.join('').trim().split('\n');
-  const misused = records
-    .map((line) => JSON.parse(line))
-    .filter(({ code }) => code === 'SALLYPORT_CREDENTIAL_MISUSED');
   t.strictSame(
     misused.map(({ sandbox, port }) => [sandbox, port]),
     [
@@ -136,7 +133,7 @@ t.test('what one sandbox got is no use to another, nor elsewhere', async (t) => 
       ['box', endpoint.port],
     ],
   );
-  t.notMatch(records.join(), /proxy-managed-o.t/);
+  t.notMatch(linesIn(paths.audit).join(), /proxy-managed-o.t/);
 });
 
 t.test('who has to sign in anew is told so in the words of its protocol', async (t) => {
