@@ -16,7 +16,6 @@ import {
   SLOT_TAG_MASK,
   SLOT_TAG_SHIFT,
 } from '../../assembly/layout.ts';
-import { LABEL_BYTES_MAX } from '../base/limits.ts';
 import { compileGlob } from './compile-glob.ts';
 import type { Scratch } from './compile-scratch.ts';
 import { grown, refuseOver, type Sets, type Words } from './compile-words.ts';
@@ -118,7 +117,8 @@ export class HostTries {
   /** Hashes a label, and writes it to where the next node's label will be. */
   #stage(state: number, label: string): number {
     const start = this.#end + NODE_LABEL;
-    if (start + LABEL_BYTES_MAX > this.#bytes.length) this.#growNodes(start + LABEL_BYTES_MAX);
+    const end = this.#end + nodeBytes(label.length); // A pattern may be longer than any label.
+    if (end > this.#bytes.length) this.#growNodes(end);
     const bytes = this.#bytes;
     let hash = state;
     for (let i = label.length - 1; i >= 0; i--) {

@@ -45,6 +45,18 @@ t.test('nodes are found again after slots and nodes have grown', async (t) => {
   t.ok(hosts.slots.length >= 2 * 3_053);
 });
 
+t.test('a pattern longer than any label is kept whole as nodes grow', async (t) => {
+  const pattern = `${'[a-z0-9-]'.repeat(25)}*`;
+  for (let before = 0; before < 130; before++) {
+    const hosts = tries(1);
+    const root = hosts.root(1);
+    for (let i = 0; i < before; i++) walk(hosts, root, `n${i}.com`);
+    const { node } = walk(hosts, root, `x.${pattern}.com`);
+    for (let i = 0; i < 300; i++) walk(hosts, root, `m${i}.com`);
+    t.equal(walk(hosts, root, `x.${pattern}.com`).node, node, `behind ${before} names`);
+  }
+});
+
 t.test('the state is that of all labels, dots between', async (t) => {
   const hosts = tries(4);
   const { state } = walk(hosts, hosts.root(1), 'x.com');
