@@ -103,21 +103,25 @@ export function httpMatches(match: HttpMatch, { method, path }: HttpRequest): bo
   return match.paths.some((pattern) => pathMatches(pattern, path));
 }
 
-/** `*` is one segment, or any letters within one; `**` any number of segments, none included. */
+/**
+ * `*` is one segment, or any letters within one; `**` any number of segments, none included. Takes time
+ * in proportion to both lengths: patterns come from whoever may write rules.
+ */
 export function pathMatches(pattern: string, path: string): boolean {
-  return segmentsMatch(pattern.slice(1).split('/'), path.slice(1).split('/'));
+  const segments = path.slice(1).split('/');
+  let places = [0]; // How many segments the pattern so far can stand for; ascending.
+  for (const one of pattern.slice(1).split('/')) {
+    const [first = segments.length + 1] = places;
+    places =
+      one === '**'
+        ? Array.from({ length: segments.length + 1 - first }, (_, more) => first + more)
+        : places.filter((at) => isSegment(one, segments[at])).map((at) => at + 1);
+  }
+  return places.includes(segments.length);
 }
 
-function segmentsMatch(patterns: readonly string[], segments: readonly string[]): boolean {
-  const [first, ...rest] = patterns;
-  if (first === undefined) return segments.length === 0;
-  if (first === '**') {
-    return Array.from({ length: segments.length + 1 }, (_, i) => i).some((skipped) =>
-      segmentsMatch(rest, segments.slice(skipped)),
-    );
-  }
-  const [segment, ...others] = segments;
-  return segment !== undefined && segmentMatches(first, segment) && segmentsMatch(rest, others);
+function isSegment(pattern: string, segment: string | undefined): boolean {
+  return segment !== undefined && segmentMatches(pattern, segment);
 }
 
 /** Without `**`: a `*` alone is one segment that is not empty. Takes time in proportion to both lengths. */

@@ -1,6 +1,6 @@
 // The obvious matcher: a loop over all rules, read straight off the grammar. It is what the Wasm
-// matcher is compared with, and it must stay too simple to be wrong. At run time only resourceMatches
-// is used, for lists that are short.
+// matcher is compared with, and it must stay too simple to be wrong. At run time it is for lists that
+// are short: resourceMatches for bindings, the whole for the few rules that `policy explain` tells of.
 import { addressBytes, covers, isAddress } from './address.ts';
 import type { Matcher, Question, Verdict } from './decision.ts';
 import { type GlobStep, isGlob, readGlob } from './glob.ts';
