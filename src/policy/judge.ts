@@ -59,7 +59,7 @@ export function judgeTarget(
 
 const BY_REQUEST = 'HTTP rules decide by method and path, and no rule allows all requests';
 
-/** A request is allowed when it is in every reading of its path, and denied when it is in one. */
+/** A request is allowed when it is in every reading, and denied when it is in one. */
 function judgeRequest(
   matcher: Matcher,
   question: Question,
@@ -78,14 +78,20 @@ function judgeRequest(
       reason: readings,
     };
   }
-  const verdicts = readings.map((path) =>
-    verdictOf(matcher, { ...question, request: { method, path } }, guard),
-  );
+  const verdicts = spellingsOf(method)
+    .flatMap((one) => readings.map((path) => ({ method: one, path })))
+    .map((request) => verdictOf(matcher, { ...question, request }, guard));
   const [first] = verdicts;
   const denied = verdicts.filter(({ action }) => action === 'deny');
   const verdict = denied.find(isExplicitDeny) ?? denied[0] ?? first;
   if (verdict === undefined) throw new TypeError('a path has one reading at least');
   return { ...verdict, reason: reasonOf(verdict) };
+}
+
+/** `delete` is another method than DELETE (RFC 9110 section 9.1), yet many servers take it for that. */
+function spellingsOf(method: string): readonly string[] {
+  const upper = method.toUpperCase();
+  return method === upper ? [method] : [method, upper];
 }
 
 function verdictOf(matcher: Matcher, question: Question, guard: AddressGuard): Verdict {

@@ -14,19 +14,27 @@ export function readingsOf(target: string): readonly string[] | string {
     return `its path has more than ${HTTP_PATH_BYTES_MAX} bytes`;
   }
   if (PLAIN.test(path)) return [path];
-  const decoded = decode(path);
-  if (decoded === null) return 'its path has a percent sign without two hexadecimal digits';
-  if (hasControl(decoded)) return 'its path has an encoded control character';
-  const literal = unreservedDecoded(path);
-  const slashed = decoded.replaceAll('\\', '/');
+  if (path === '*') return ['/']; // The whole server: rules for its root, or for every path, cover it.
+  if (/%(?![0-9a-f]{2})/i.test(path)) {
+    return 'its path has a percent sign without two hexadecimal digits';
+  }
+  if (hasControl(decode(path))) return 'its path has an encoded control character';
   const readings = new Set<string>();
-  for (const one of [literal, slashed, withoutParameters(slashed)]) {
+  for (const one of decodings(path)) {
     if (hasDotSegment(one)) return 'its path has a segment . or .. in one of its readings';
     const merged = one.replace(/\/{2,}/g, '/');
     readings.add(one).add(merged);
     if (merged.length > 1 && merged.endsWith('/')) readings.add(merged.slice(0, -1));
   }
   return [...readings];
+}
+
+/** Parameters end at a slash: some servers look for it before they decode the path, others after. */
+function decodings(path: string): string[] {
+  return [path, withoutParameters(path)].flatMap((one) => {
+    const slashed = decode(one).replaceAll('\\', '/');
+    return [unreservedDecoded(one), slashed, withoutParameters(slashed)];
+  });
 }
 
 /** A pattern that covers this path and no other; null for one that can be read in several ways. */
@@ -45,9 +53,8 @@ export function isPattern(path: string): boolean {
 /** Nothing in it can be read in two ways: the path of nearly every request. */
 const PLAIN = /^(?:\/[\w\-~!$&'()*+,=:@][\w\-.~!$&'()*+,=:@]*)+$|^\/$/;
 
-/** @returns one byte a character, or null when an encoding is broken. */
-function decode(path: string): string | null {
-  if (/%(?![0-9a-f]{2})/i.test(path)) return null;
+/** @returns one byte a character. */
+function decode(path: string): string {
   return path.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => character(hex));
 }
 

@@ -1,7 +1,9 @@
 // The decision as everybody gets it: the name, then every address it leads to.
 import t from 'tap';
+import { offlineMatcher } from '../../src/matcher/offline.ts';
 import { type Address, parseAddress } from '../../src/policy/address.ts';
 import { parseHost } from '../../src/policy/host.ts';
+import { parseHttpMatch } from '../../src/policy/http.ts';
 import { type AddressGuard, judgeAddresses, judgeTarget } from '../../src/policy/judge.ts';
 import { referenceMatcher } from '../../src/policy/reference.ts';
 import { rulesOf, type Written } from '../helpers/rules.ts';
@@ -59,6 +61,38 @@ t.test('the loopback opens by localhost:PORT alone, and closes by any of its nam
     ),
     'deny',
   );
+});
+
+t.test('a request is denied by any reading of it, and allowed by all', async (t) => {
+  const only = (decision: 'allow' | 'deny', methods: string[], paths: string[]): Written => [
+    decision,
+    'name.example',
+    { protocols: ['tcp'], http: parseHttpMatch(methods, paths) },
+  ];
+  const all: Written = ['allow', 'name.example'];
+  const cases: [rules: Written[], method: string, path: string, action: string][] = [
+    [[all, only('deny', ['DELETE'], [])], 'DELETE', '/', 'deny'],
+    [[all, only('deny', ['DELETE'], [])], 'delete', '/', 'deny'],
+    [[all, only('deny', ['DELETE'], [])], 'Delete', '/', 'deny'],
+    [[all, only('deny', ['DELETE'], [])], 'brew', '/', 'allow'],
+    [[only('allow', ['GET'], [])], 'GET', '/', 'allow'],
+    [[only('allow', ['GET'], [])], 'get', '/', 'deny'],
+    [[only('allow', ['ANY'], [])], 'get', '/', 'allow'],
+    [[all, only('deny', ['ANY'], [])], 'OPTIONS', '*', 'deny'],
+    [[only('allow', ['OPTIONS'], ['/a'])], 'OPTIONS', '*', 'deny'],
+    [[all, only('deny', ['POST'], ['/admin/x'])], 'POST', '/admin;y%2Fz/x', 'deny'],
+    [[only('allow', ['GET'], ['/a*/**'])], 'GET', '/a;x%2Fy/b', 'allow'],
+    [[only('allow', ['GET'], ['/a/*/b'])], 'GET', '/a;x%2Fy/b', 'deny'],
+  ];
+  for (const [written, method, path, action] of cases) {
+    const rules = rulesOf(...written);
+    const host = parseHost('name.example');
+    const question = { scope: 0, host, port: 443, protocol: 'tcp' } as const;
+    for (const matcher of [referenceMatcher(rules), await offlineMatcher(rules)]) {
+      const verdict = judgeTarget(matcher, question, 'strict', { method, target: path });
+      t.equal(verdict.action, action, `${method} ${path}`);
+    }
+  }
 });
 
 t.test('private and metadata addresses must be named', async (t) => {
