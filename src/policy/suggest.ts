@@ -5,8 +5,10 @@ import { HTTP_PATHS_MAX } from '../base/limits.ts';
 import { type Address, isAddress } from './address.ts';
 import { broadness, METADATA, siteOf } from './broad.ts';
 import { collapseHosts, collapsePaths } from './collapse.ts';
+import { touches } from './explain.ts';
 import type { Host } from './host.ts';
 import { METHODS, parseHttpMatch } from './http.ts';
+import { commonHost } from './instances.ts';
 import type { AddressGuard, AskedRequest } from './judge.ts';
 import { ownPattern } from './path.ts';
 import { judgeProbe } from './probe.ts';
@@ -60,15 +62,16 @@ export function suggest<S extends Seen>(
   options: SuggestOptions,
 ): Suggestions<S> {
   const refused: Refused<S>[] = [];
+  const narrowing = base.rules.filter(({ http }) => http !== undefined);
   const wanted = { plain: [] as S[], byRequest: [] as S[] };
   for (const seen of list) {
     const sorted = sortOut(base, seen, options.guard);
     const scoped = options.global ? { ...seen, scope: GLOBAL_SCOPE } : seen;
-    if (sorted === 'plain' || sorted === 'byRequest') wanted[sorted].push(scoped);
+    if (sorted === 'wanted') wanted[wayOf(scoped, narrowing)].push(scoped);
     else if (sorted !== null) refused.push({ seen, why: sorted });
   }
   const all = [
-    ...rulesForHosts(wanted.plain, options, refused),
+    ...rulesForHosts(wanted.plain, narrowing, options, refused),
     ...rulesForRequests(wanted.byRequest, options, refused),
   ];
   const suggested = all.map(({ rule, parts }, i) => ({
@@ -78,7 +81,7 @@ export function suggest<S extends Seen>(
   return { suggested, refused };
 }
 
-/** @returns null for what is allowed, how a rule could allow it, or why none is proposed */
+/** @returns null for what is allowed, `wanted` for what a rule may allow, or why none is proposed */
 function sortOut(base: Judged, seen: Seen, guard: AddressGuard): string | null {
   const probe = { ...seen, protocol: 'tcp', address: null } as const;
   const { action, rule } = judgeProbe(base.matcher, probe, guard);
@@ -87,9 +90,33 @@ function sortOut(base: Judged, seen: Seen, guard: AddressGuard): string | null {
   if (action === 'open') return 'HTTP rules cover it, and its requests were not seen';
   const place = resourceFor(seen.host, seen.port);
   if (typeof place === 'string') return place;
-  if (broadness(place, {})?.endsWith(METADATA)) return METADATA;
-  const whole = judgeProbe(base.matcher, { ...probe, request: null }, guard);
-  return whole.action === 'open' ? 'byRequest' : 'plain';
+  return broadness(place, {})?.endsWith(METADATA) ? METADATA : 'wanted';
+}
+
+/**
+ * A rule for the host as a whole would open what HTTP rules were written to narrow: where there are
+ * such, only requests are proposed. A rule for all sandboxes has those of each of them in its way.
+ */
+function wayOf({ scope, host, port }: Seen, narrowing: readonly Rule[]): 'plain' | 'byRequest' {
+  const isNarrowed = narrowing.some((rule) => {
+    const asking = scope === GLOBAL_SCOPE ? rule.scope : scope;
+    return touches(rule, { scope: asking, protocol: 'tcp', host, port }) !== null;
+  });
+  return isNarrowed ? 'byRequest' : 'plain';
+}
+
+/** The same for a pattern: whether it covers a host that they cover. @param scope  as of a rule */
+function opensNarrowed(resource: Resource, scope: number, narrowing: readonly Rule[]): boolean {
+  return narrowing.some((rule) => {
+    const apart = ![rule.scope, scope].includes(GLOBAL_SCOPE) && rule.scope !== scope;
+    return !apart && rule.resources.some((one) => overlaps(one, resource));
+  });
+}
+
+function overlaps(one: Resource, other: Resource): boolean {
+  const isSamePort = one.port === 0 || other.port === 0 || one.port === other.port;
+  if (one.kind === 'cidr' || other.kind === 'cidr' || !isSamePort) return false;
+  return one.kind === 'any' || other.kind === 'any' || commonHost(one, other) !== null;
 }
 
 /** @returns why there is none, for what no allow rule may name */
@@ -112,11 +139,12 @@ type Draft<S extends Seen> = {
 /** One rule for each site and scope. */
 function rulesForHosts<S extends Seen>(
   list: readonly S[],
+  narrowing: readonly Rule[],
   options: SuggestOptions,
   refused: Refused<S>[],
 ): Draft<S>[] {
   const parts = [...Map.groupBy(list, ({ scope, port }) => `${scope} ${port}`).values()]
-    .flatMap((group) => partsOf(group, options))
+    .flatMap((group) => partsOf(group, narrowing, options))
     .flatMap((part) => checked(part, options.guard, refused));
   const groups = Map.groupBy(parts, ({ site, seen: [first] }) => `${first?.scope} ${site}`);
   return [...groups.values()].flatMap((group): Draft<S>[] => {
@@ -130,14 +158,16 @@ type SitePart<S extends Seen> = Part<S> & { readonly site: string };
 /** @param list  of one scope and one port */
 function partsOf<S extends Seen>(
   list: readonly S[],
+  narrowing: readonly Rule[],
   { collapseMin }: SuggestOptions,
 ): SitePart<S>[] {
-  const port = list[0]?.port ?? 0;
+  const { scope = GLOBAL_SCOPE, port = 0 } = list[0] ?? {};
   const byHost = Map.groupBy(list, ({ host }): string => host);
   const names = [...byHost.keys()].filter((host) => !isAddress(host));
   const may = (pattern: string): boolean => {
     const resource = resourceFor(pattern, port);
-    return typeof resource !== 'string' && broadness(resource, {}) === null;
+    if (typeof resource === 'string' || broadness(resource, {}) !== null) return false;
+    return !opensNarrowed(resource, scope, narrowing);
   };
   const patterns = new Map([
     ...collapseHosts(names, collapseMin, may),
