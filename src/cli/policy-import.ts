@@ -35,8 +35,9 @@ export function addImportCommand(policy: Command, context: Context): void {
       `
 Nothing is put in force; read the file, then: ${context.program} policy apply FILE
 
-The policy never allows more than what it was made of: what cannot be said here is left out, or denied
-more widely. The report on stderr, and at the top of the file, names each with its line and the reason.
+The policy never allows more than what it was made of, if what is assumed holds: what cannot be said here is
+left out, or denied more widely. The report on stderr, and at the top of the file, names each with its line
+and the reason.
 squid: acl dstdomain, dst, port and the order of http_access. smokescreen: services become sandboxes.
 sandbox-runtime: allowedDomains, deniedDomains. Addresses that are private need rules of their own.
 `,

@@ -13,7 +13,7 @@ import {
   type Loss,
 } from './import.ts';
 import { complementOf, intersectionOf, isAllPorts, listedPorts, type Ports } from './ports.ts';
-import { type AccessLine, type Acl, readSquidConfig } from './squid-config.ts';
+import { type AccessLine, type Acl, CONDITION, readSquidConfig } from './squid-config.ts';
 
 /** Where a request leads, as far as squid's ACLs say. */
 type Place = {
@@ -92,6 +92,7 @@ class Conversion {
   /** If no line matches, squid does the opposite of the last. */
   end(last: AccessLine | undefined): void {
     if (last?.decision !== 'deny' || this.#closed !== null) return;
+    if (last.terms.some(({ acl }) => acl === CONDITION)) return; // It may not be the last.
     const line = { at: last.at, text: 'what no line matches is allowed, as the last one denies' };
     this.#emit({ decision: 'allow', line, hosts: null, ports: ALL_PORTS });
   }

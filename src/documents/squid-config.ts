@@ -13,7 +13,7 @@ export type AclKind = 'domains' | 'addresses' | 'ports' | 'all' | 'never' | 'cli
 
 export type Acl = {
   readonly name: string;
-  readonly kind: AclKind;
+  kind: AclKind;
   /** As it is written, for messages. */
   readonly type: string;
   readonly resources: Resource[];
@@ -27,6 +27,12 @@ export type AccessLine = {
   readonly terms: readonly { readonly acl: Acl; readonly negated: boolean }[];
   readonly at: string;
   readonly text: string;
+};
+
+/** What a line between `if` and `endif` asks for beside its own conditions. */
+export const CONDITION: Acl = {
+  ...{ name: 'if', type: 'a condition', kind: 'unknown' },
+  ...{ resources: [], ports: [], isPart: true },
 };
 
 export type SquidConfig = {
@@ -52,6 +58,18 @@ const KINDS: Readonly<Record<string, AclKind>> = {
   dst: 'addresses',
   port: 'ports',
 };
+
+/** Values of ACLs for the manager, which is no site. */
+const MANAGER = new Set([
+  'cache_object',
+  '^cache_object://',
+  '^https?://[^/]+/squid-internal-mgr/',
+]);
+
+/** Squid may refuse by them what http_access allows. */
+const REFUSING = new Set([
+  ...['http_reply_access', 'miss_access', 'adapted_http_access', 'http_access2', 'ssl_bump'],
+]);
 
 /** Those that squid has before the first line. */
 const BUILT_IN: readonly [name: string, type: string, ...values: string[]][] = [
@@ -81,13 +99,18 @@ export function readSquidConfig(
   return reader;
 }
 
-/** A backslash at its end goes on in the next line. */
+/**
+ * A backslash at its end goes on in the next line. Comments and empty lines are dropped before that: one
+ * never goes on, and none ends what goes on around it.
+ */
 function logicalLines(text: string): { line: string; number: number }[] {
   const lines: { line: string; number: number }[] = [];
   let open = false;
   for (const [i, raw] of text.split(/\r?\n/).entries()) {
-    const goesOn = raw.endsWith('\\');
-    const own = goesOn ? raw.slice(0, -1) : raw;
+    const written = raw.trimStart();
+    if (written === '' || written.startsWith('#')) continue;
+    const goesOn = written.endsWith('\\');
+    const own = goesOn ? written.slice(0, -1) : written;
     const last = lines.at(-1);
     if (open && last !== undefined) last.line += own;
     else lines.push({ line: own, number: i + 1 });
@@ -106,8 +129,11 @@ function wordsOf(line: string): string[] {
 class Reader implements SquidConfig {
   readonly lines: AccessLine[] = [];
   readonly losses: Loss[] = [];
+  /** By their names in lower case, as squid compares them. */
   readonly #acls = new Map<string, Acl>();
   readonly #readList: (path: string) => string | null;
+  /** How many `if` are open. */
+  #conditions = 0;
 
   constructor(readList: (path: string) => string | null) {
     this.#readList = readList;
@@ -116,15 +142,21 @@ class Reader implements SquidConfig {
   directive([directive = '', ...words]: readonly string[], at: string, text: string): void {
     if (directive === 'acl') this.#acl(words, at);
     else if (directive === 'http_access') this.#access(words, at, text);
-    else if (/_access$|^(?:ssl_bump|include|if|else|endif)$/.test(directive)) {
+    else if (directive === 'include') this.losses.push({ ...INCLUDED, at, what: text });
+    else if (REFUSING.has(directive) && words.join(' ') !== 'allow all') {
+      this.losses.push({ ...ALSO_REFUSED, at, what: text });
+    } else if (/_access$|^(?:ssl_bump|if|else|endif)$/.test(directive)) {
       const why = 'only acl and http_access are carried over';
       this.losses.push({ effect: 'left-out', at, what: text, why });
     }
+    if (directive === 'if') this.#conditions++;
+    if (directive === 'endif' && this.#conditions > 0) this.#conditions--;
   }
 
   #acl([name = '', type = '', ...given]: readonly string[], at: string): void {
-    const acl = this.#acls.get(name) ?? this.#begin(name, type, given);
-    if (acl.type !== type) {
+    const acl = this.#acls.get(name.toLowerCase()) ?? this.#begin(name, type, given);
+    if (this.#conditions > 0) acl.kind = 'unknown';
+    if (acl.type !== type && acl.kind !== 'never') {
       acl.isPart = true;
       this.#lose(acl, at, `it is of type ${acl.type} already`);
       return;
@@ -138,9 +170,9 @@ class Reader implements SquidConfig {
   }
 
   #begin(name: string, type: string, values: readonly string[]): Acl {
-    const kind = kindOf(name, type, values);
+    const kind = kindOf(type, values);
     const acl: Acl = { name, kind, type, resources: [], ports: [], isPart: false };
-    this.#acls.set(name, acl);
+    this.#acls.set(name.toLowerCase(), acl);
     return acl;
   }
 
@@ -173,18 +205,28 @@ class Reader implements SquidConfig {
     const terms = names.map((name) => {
       const plain = name.replace(/^!/, '');
       const missing = { name: plain, kind: 'unknown', type: 'no acl', isPart: true } as const;
-      const acl = this.#acls.get(plain) ?? { ...missing, resources: [], ports: [] };
+      const acl = this.#acls.get(plain.toLowerCase()) ?? { ...missing, resources: [], ports: [] };
       return { acl, negated: name !== plain };
     });
+    if (this.#conditions > 0) terms.push({ acl: CONDITION, negated: false });
     this.lines.push({ decision: action, terms, at, text });
   }
 }
 
-function kindOf(name: string, type: string, values: readonly string[]): AclKind {
+const INCLUDED = {
+  effect: 'assumed',
+  why: 'the files deny nothing that this one allows; put them in its place to have them read',
+} as const;
+const ALSO_REFUSED = {
+  effect: 'assumed',
+  why: 'it refuses nothing that http_access allows; it is not carried over',
+} as const;
+
+function kindOf(type: string, values: readonly string[]): AclKind {
   const isAll =
     values.length === 1 && /^(?:all|0\.0\.0\.0\/0(?:\.0\.0\.0)?|0\/0)$/.test(values[0] ?? '');
   if (isAll && (type === 'src' || type === 'dst')) return 'all';
-  if (name === 'manager' || (type === 'proto' && values.join() === 'cache_object')) return 'never';
+  if (type === 'proto' && values.join() === 'cache_object') return 'never';
   return KINDS[type] ?? (CLIENT_TYPES.has(type) ? 'client' : 'unknown');
 }
 
@@ -196,6 +238,7 @@ function addValue(acl: Acl, value: string): string | null {
     acl.ports = unionOf([...acl.ports, range] as PortRange[]);
     return null;
   }
+  if (acl.kind === 'never' && !MANAGER.has(value)) acl.kind = 'unknown';
   if (acl.kind !== 'domains' && acl.kind !== 'addresses') return null;
   const found = acl.kind === 'domains' ? domainsOf(value) : addressesOf(value);
   if (typeof found === 'string') return found;

@@ -275,6 +275,77 @@ t.test('what cannot be said is reported, each with its line', async (t) => {
   }
 });
 
+t.test('lines are put together as squid does it', async (t) => {
+  const acls = 'acl bad dstdomain .bad.com\nacl good dstdomain good.com\nacl p port 443\n';
+  const denied = [{ deny: ['bad.com', '**.bad.com'] }, { allow: '**' }];
+  const cases: [text: string, rules: unknown[]][] = [
+    ['# a comment never goes on \\\nhttp_access deny bad\nhttp_access allow all', denied],
+    ['  # nor does this \\\nhttp_access deny bad\nhttp_access allow all', denied],
+    ['http_access allow good \\\n# between\n\n  p', [{ allow: 'good.com:443' }]],
+    ['http_access deny ba\\\n   d\nhttp_access allow all', denied],
+    ['acl x dstdomain .bad\\\n\t.com\nhttp_access deny x\nhttp_access allow all', denied],
+    ['http_access deny BAD\nhttp_access allow all', denied],
+    [
+      'acl Good dstdomain better.com\nhttp_access deny gooD\nhttp_access allow all',
+      [{ deny: ['good.com', 'better.com'] }, { allow: '**' }],
+    ],
+  ];
+  for (const [text, rules] of cases) {
+    const found = told(acls + text);
+    t.strictSame(found.rules, rules, text);
+    t.strictSame(found.losses, [], text);
+  }
+});
+
+t.test('what squid may refuse elsewhere is never passed over', async (t) => {
+  const acls = 'acl a dstdomain a.com\nacl b dstdomain b.com\n';
+  const cases: [text: string, rules: unknown[], losses: RegExp][] = [
+    ['if false\nhttp_access allow a\nendif', [], /left-out s:4 .*acl if/],
+    [
+      'if true\nhttp_access deny a\nendif\nhttp_access allow b',
+      [{ allow: 'b.com' }],
+      /narrower s:4 .* acl if/,
+    ],
+    [
+      'if true\nhttp_access deny a\nelse\nhttp_access deny b\nendif',
+      [],
+      /narrower s:4 .*narrower s:6/,
+    ],
+    ['if true\nacl a dstdomain c.com\nendif\nhttp_access allow a', [], /left-out s:6 .*acl a/],
+    ['endif\nif false\nhttp_access allow a\nendif', [], /left-out s:5 .*acl if/],
+    [
+      'include /etc/squid/conf.d/*.conf\nhttp_access allow a',
+      [{ allow: 'a.com' }],
+      /^assumed s:3 the files deny nothing/,
+    ],
+    [
+      'http_reply_access deny b\nmiss_access allow a\nhttp_access allow a',
+      [{ allow: 'a.com' }],
+      /^assumed s:3 it refuses nothing.*assumed s:4 it refuses nothing/,
+    ],
+    [
+      'acl m proto cache_object\nacl m proto HTTP\nhttp_access deny m\nhttp_access allow a',
+      [],
+      /narrower s:5 .*acl m .*left-out s:6/,
+    ],
+    [
+      'acl manager url_regex -i ads\nhttp_access deny manager\nhttp_access allow a',
+      [],
+      /narrower s:4 .*acl manager .*left-out s:5/,
+    ],
+    [
+      'acl manager url_regex -i ^cache_object:// +i ^https?://[^/]+/squid-internal-mgr/\nhttp_access deny manager\nhttp_access allow a',
+      [{ allow: 'a.com' }],
+      /^$/,
+    ],
+  ];
+  for (const [text, rules, losses] of cases) {
+    const found = told(acls + text);
+    t.strictSame(found.rules, rules, text);
+    t.match(found.losses.join('; '), losses, text);
+  }
+});
+
 t.test('no text is too strange to be read', async () => {
   const words = fc.constantFrom(
     'acl',
