@@ -42,7 +42,7 @@ export function forwardRequestFields(
   target: { readonly host: Host | Address; readonly port: number },
   options: ForwardOptions,
 ): string[] {
-  const forwarded = ['host', hostField(target.host, target.port, 80)];
+  const forwarded = ['host', hostField(target.host, target.port, options.defaultPort)];
   copyRequestFields(head, forwarded, takenOver(options));
   if (head.contentLength !== null) forwarded.push('content-length', String(head.contentLength));
   if (head.teTrailers) forwarded.push('te', 'trailers');

@@ -52,6 +52,20 @@ t.test('request fields', (t) => {
   t.end();
 });
 
+t.test('Host leaves out the port of its own scheme, and no other', (t) => {
+  const table: [port: number, defaultPort: number, host: string][] = [
+    [80, 80, 'a.test'],
+    [443, 80, 'a.test:443'],
+    [443, 443, 'a.test'],
+    [80, 443, 'a.test:80'],
+  ];
+  for (const [port, defaultPort, host] of table) {
+    const fields = forwardRequestFields(headOf(''), { ...target, port }, { ...plain, defaultPort });
+    t.strictSame(fields, ['host', host]);
+  }
+  t.end();
+});
+
 t.test('Via and X-Forwarded-For are appended to', (t) => {
   const head = headOf('Via: 1.0 x\r\nX-FORWARDED-FOR: 1.1.1.1\r\nvia: 1.1 y\r\n');
   t.strictSame(
