@@ -127,6 +127,7 @@ export const POOL_IDLE_MS = 10_000; // Origins commonly close at 5 to 15 s.
 
 // TLS and HTTP/2.
 export const CLIENT_HELLO_BYTES_MAX = 16_384; // Post-quantum key shares take 2 KiB; 8 times that.
+export const EARLY_DATA_BYTES_MAX = 65_536; // Servers that turn it down pass over 16 KiB at most before the second ClientHello.
 export const CLIENT_HELLO_TIMEOUT_MS = 10_000; // From our 200 to a whole ClientHello.
 export const HANDSHAKE_TIMEOUT_MS = 15_000;
 export const AUTHORITY_LIFE_MS = 63_072_000_000; // Two years: long enough to be built into images, short enough to be replaced.

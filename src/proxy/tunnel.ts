@@ -19,10 +19,11 @@ export type Passage = { up: number; down: number; lastMs: number };
 export type Tick = { nowMs: number };
 
 /**
- * What the first bytes of a client, all that have come, are worth: they pass and nobody looks any
- * more; more of them must be seen; or the tunnel ends with a last word to the client.
+ * What the first bytes of a client are worth, those that have come and have not passed yet: all pass and
+ * nobody looks any more; so many of them pass, and more must be seen; or the tunnel ends with a last
+ * word to the client.
  */
-export type Look = (bytes: Buffer) => 'pass' | 'more' | Refusal;
+export type Look = (bytes: Buffer) => 'pass' | number | Refusal;
 
 type Refusal = { readonly error: Error; readonly lastWord: Buffer | null };
 
@@ -76,9 +77,9 @@ export function splice(
   }
   const countUp = counter(passage, 'up', tick);
   const countDown = counter(passage, 'down', tick);
+  const send = sender(upstream, countUp);
   const begin = (bytes: Buffer): void => {
-    countUp(bytes.length);
-    if (bytes.length > 0) upstream.write(bytes);
+    send(bytes);
     pump(client, upstream, buffers, countUp);
   };
   const refuse = ({ error, lastWord }: Refusal): void => {
@@ -87,7 +88,7 @@ export function splice(
     reset(upstream);
   };
   if (look === null) begin(head);
-  else lookFirst(client, head, look, begin, refuse);
+  else lookFirst(client, head, look, { send, begin, refuse });
   if (download === null) pump(upstream, client, buffers, countDown);
   else pumpReused(upstream, client, download, countDown);
   endWith(client, upstream);
@@ -97,18 +98,30 @@ export function splice(
   return promise;
 }
 
+type Verdicts = {
+  /** These pass. */
+  readonly send: (bytes: Buffer) => void;
+  /** These pass, and all behind them. */
+  readonly begin: (bytes: Buffer) => void;
+  readonly refuse: (refusal: Refusal) => void;
+};
+
 /** Holds back what the client begins with, until it is known to pass. */
 function lookFirst(
   client: Socket,
   head: Buffer,
   look: Look,
-  begin: (bytes: Buffer) => void,
-  refuse: (refusal: Refusal) => void,
+  { send, begin, refuse }: Verdicts,
 ): void {
   let seen = head;
   const judge = (): void => {
-    const verdict = look(seen);
-    if (verdict === 'more') return;
+    let verdict = look(seen);
+    while (typeof verdict === 'number' && verdict > 0) {
+      send(seen.subarray(0, verdict));
+      seen = seen.subarray(verdict);
+      verdict = look(seen);
+    }
+    if (typeof verdict === 'number') return;
     client.off('data', onData);
     if (verdict === 'pass') begin(seen);
     else refuse(verdict);
@@ -118,7 +131,7 @@ function lookFirst(
     judge();
   };
   client.on('data', onData);
-  if (seen.length > 0) judge();
+  judge();
 }
 
 /**
@@ -158,6 +171,13 @@ function counter(passage: Passage, direction: 'up' | 'down', tick: Tick): Count 
   return (bytes) => {
     passage[direction] += bytes;
     passage.lastMs = tick.nowMs;
+  };
+}
+
+function sender(sink: Socket, counted: Count): (bytes: Buffer) => void {
+  return (bytes) => {
+    counted(bytes.length);
+    if (bytes.length > 0) sink.write(bytes);
   };
 }
 

@@ -10,15 +10,23 @@ export type ClientHello = {
   readonly alpn: readonly string[];
   /** An Encrypted ClientHello, or its grease: the name above is the outer one either way. */
   readonly encryptedClientHello: boolean;
+  /** Whether a second one may follow, which a server of TLS 1.3 asks for (RFC 8446 section 4.1.4). */
+  readonly mayBeRetried: boolean;
+  /** Whether data may come before that (RFC 8446 section 4.2.10). */
+  readonly earlyData: boolean;
+  /** Octets of the records that it came in. */
+  readonly recordBytes: number;
 };
 
 const HANDSHAKE = 22;
 const CLIENT_HELLO = 1;
-const RECORD_HEAD_BYTES = 5;
+export const RECORD_HEAD_BYTES = 5;
 const RECORD_BYTES_MAX = 16_384;
 const RECORDS_MAX = 8; // Clients use one, or two; each more is looked at again with each byte that comes.
 const SERVER_NAME = 0;
 const ALPN = 16;
+const EARLY_DATA = 42;
+const SUPPORTED_VERSIONS = 43;
 const ECH = 0xfe0d;
 
 /**
@@ -27,12 +35,14 @@ const ECH = 0xfe0d;
  * @throws SALLYPORT_TLS_HELLO_INVALID, as soon as it is certain
  */
 export function readClientHello(bytes: Buffer): ClientHello | null {
-  const message = messageOf(bytes);
-  return message === null ? null : readMessage(message);
+  const found = messageOf(bytes);
+  return found === null ? null : { ...readMessage(found.message), recordBytes: found.recordBytes };
 }
 
+type Found = { readonly message: Buffer; readonly recordBytes: number };
+
 /** Joins the handshake fragments of one or more records (RFC 8446 section 5.1). */
-function messageOf(bytes: Buffer): Buffer | null {
+function messageOf(bytes: Buffer): Found | null {
   const fragments: Buffer[] = [];
   for (let at = 0; fragments.length < RECORDS_MAX; ) {
     const fragment = recordAt(bytes, at);
@@ -41,7 +51,8 @@ function messageOf(bytes: Buffer): Buffer | null {
     at += RECORD_HEAD_BYTES + fragment.length;
     const message = joined(fragments);
     const need = message.length < 4 ? Number.POSITIVE_INFINITY : 4 + lengthOf(message);
-    if (message.length >= need) return message.subarray(4, need);
+    if (message.length > need) throw invalid('another message begins in its record');
+    if (message.length === need) return { message: message.subarray(4), recordBytes: at };
   }
   throw invalid(`it is cut into more than ${RECORDS_MAX} records`);
 }
@@ -71,7 +82,7 @@ function lengthOf(head: Buffer): number {
   return length;
 }
 
-function readMessage(message: Buffer): ClientHello {
+function readMessage(message: Buffer): Omit<ClientHello, 'recordBytes'> {
   const reader = new Reader(message);
   if (reader.uint(2) >> 8 !== 3) throw invalid('the version is unknown');
   reader.bytes(32); // random
@@ -86,6 +97,8 @@ function readMessage(message: Buffer): ClientHello {
     serverName: name === undefined ? null : readServerName(name),
     alpn: alpn === undefined ? [] : readProtocols(alpn),
     encryptedClientHello: extensions.has(ECH),
+    mayBeRetried: extensions.has(SUPPORTED_VERSIONS),
+    earlyData: extensions.has(EARLY_DATA),
   };
 }
 

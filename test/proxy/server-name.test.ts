@@ -1,10 +1,12 @@
 // Domain fronting: whom TLS names must be whom CONNECT named, whether the tunnel is relayed blind or
 // the proxy speaks inside; behind one address many others may answer.
+import { once } from 'node:events';
+import { connect, createServer, type TLSSocket } from 'node:tls';
 import tap from 'tap';
-import { clientHello, interceptor, tunnel } from '../helpers/intercept.ts';
+import { certificate, clientHello, interceptor, listening, tunnel } from '../helpers/intercept.ts';
 import { startProxy } from '../helpers/proxy.ts';
 import { withTcp } from '../helpers/relay.ts';
-import { connectTo, outcomeAt, say, tcpOrigin, wire } from '../helpers/wire.ts';
+import { connectTo, outcomeAt, say, tcpOrigin, wire, within } from '../helpers/wire.ts';
 
 const UNRECOGNIZED_NAME = '\x15\x03\x03\x00\x02\x02\x70';
 const DECODE_ERROR = '\x15\x03\x03\x00\x02\x02\x32';
@@ -34,7 +36,33 @@ async function beginnings(): Promise<[what: string, alert: string, code: string,
     ],
     ['what cannot be read', DECODE_ERROR, INVALID, broken],
     ['no version of TLS', DECODE_ERROR, INVALID, Buffer.from([22, 2, 0, 0, 1, 1])],
+    ['nothing, then another name', DECODE_ERROR, INVALID, after(EMPTY, other)],
+    ['an alert, then another name', DECODE_ERROR, INVALID, after(WARNING, other)],
+    ['an alert of no version', DECODE_ERROR, INVALID, after([21, 0, 0, 0, 2, 1, 90], other)],
+    ['another record first', DECODE_ERROR, INVALID, after(CHANGE_CIPHER_SPEC, other)],
+    ['the hello of SSL 2.0', DECODE_ERROR, INVALID, Buffer.from('802e01030300150000', 'hex')],
+    [
+      'two hellos in one record',
+      DECODE_ERROR,
+      INVALID,
+      oneRecord(await clientHello('localhost'), other),
+    ],
   ];
+}
+
+const EMPTY = [22, 3, 3, 0, 0];
+const WARNING = [21, 3, 3, 0, 2, 1, 90]; // user_canceled.
+const CHANGE_CIPHER_SPEC = [20, 3, 3, 0, 1, 1];
+
+function after(first: readonly number[], bytes: Buffer): Buffer {
+  return Buffer.concat([Buffer.from(first), bytes]);
+}
+
+/** The messages of two records in one. */
+function oneRecord(one: Buffer, other: Buffer): Buffer {
+  const messages = Buffer.concat([one.subarray(5), other.subarray(5)]);
+  const head = [22, 3, 1, messages.length >> 8, messages.length & 255];
+  return after(head, messages);
 }
 
 /** How the bytes of a client come behind its CONNECT. */
@@ -64,6 +92,90 @@ tap.test('a blind tunnel, too, leads to whom CONNECT named', async (t) => {
     }
   }
   t.equal(origin.received, '', 'not a byte of it arrives');
+});
+
+/** What a client may send behind a ClientHello that names whom it may reach. */
+async function retries(): Promise<[what: string, alert: string, passed: number[], Buffer][]> {
+  const other = await clientHello('other.test');
+  const inBits = Buffer.concat([Buffer.from([22, 3, 3, 0, 1, 1, 22, 3, 3]), lengthLess(other, 1)]);
+  const long = Buffer.from([22, 3, 3, 0, 40, 1, 0, 0x7f, 0xff, ...Buffer.alloc(36)]);
+  return [
+    ['another name', UNRECOGNIZED_NAME, [], other],
+    ['no name', UNRECOGNIZED_NAME, [], await clientHello('')],
+    ['in records of any size', UNRECOGNIZED_NAME, [], inBits],
+    ['behind what is passed over', UNRECOGNIZED_NAME, PASSED_OVER, after(PASSED_OVER, other)],
+    ['behind an empty one', DECODE_ERROR, [], after(EMPTY, other)],
+    ['one too long to be looked at', DECODE_ERROR, [], long],
+  ];
+}
+
+const PASSED_OVER = [...CHANGE_CIPHER_SPEC, ...WARNING, 23, 3, 3, 0, 0];
+
+/** The record without its first bytes, from its length on. */
+function lengthLess(record: Buffer, less: number): Buffer {
+  const message = record.subarray(5 + less);
+  return Buffer.concat([Buffer.from([message.length >> 8, message.length & 255]), message]);
+}
+
+tap.test('a second ClientHello names whom the first did (HelloRetryRequest)', async (t) => {
+  const first = await clientHello('localhost');
+  for (const [what, alert, passed, bytes] of await retries()) {
+    for (const [way, piecesOf] of Object.entries(WAYS)) {
+      const { origin, proxy, client } = await withTcp(t, () => {});
+      client.send(connectTo(`localhost:${origin.port}`));
+      await client.until('established\r\n\r\n');
+      for (const piece of piecesOf(first, bytes)) client.send(piece);
+      t.equal(await client.toEnd(), alert, `${what}, ${way}`);
+      const bytes_up = first.length + passed.length;
+      t.match(await outcomeAt(proxy, 0), { bytes_up });
+      const wanted = after(passed, Buffer.alloc(0)).toString('latin1');
+      t.ok((first.toString('latin1') + wanted).startsWith(origin.received), 'none of it arrives');
+    }
+  }
+});
+
+tap.test('early data is passed over as well, but not for ever', async (t) => {
+  const first = withExtension(await clientHello('localhost'), 42, Buffer.alloc(0));
+  const other = await clientHello('other.test');
+  const data = after([23, 3, 3, 0x3f, 0xff], Buffer.alloc(0x3fff, 7));
+  for (const [count, isLookedAt] of [
+    [3, true],
+    [6, false],
+  ] as const) {
+    const { origin, client } = await withTcp(t, () => {});
+    client.send(connectTo(`localhost:${origin.port}`));
+    await client.until('established\r\n\r\n');
+    for (const piece of [first, ...Array(count).fill(data), other]) client.send(piece);
+    if (isLookedAt) t.equal(await client.toEnd(), UNRECOGNIZED_NAME);
+    const bytes = first.length + count * data.length + (isLookedAt ? 0 : other.length);
+    if (!isLookedAt) while (origin.received.length < bytes) await new Promise(setImmediate);
+    t.ok(origin.received.length <= bytes);
+  }
+});
+
+tap.test('a server may ask for a second ClientHello', async (t) => {
+  const server = createServer({ ...certificate, ecdhCurve: 'P-384' }, (socket) => {
+    socket.on('error', () => {});
+    socket.end(`hello ${(socket as TLSSocket & { servername: string }).servername}`);
+  });
+  const port = await listening(t, server);
+  const proxy = await startProxy({ rules: [['allow', `localhost:${port}`]] });
+  t.teardown(() => proxy.close());
+  for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
+    const { socket } = await tunnel(t, proxy, `localhost:${port}`);
+    socket.removeAllListeners('data');
+    const ca = certificate.authority;
+    const secure = connect({
+      socket,
+      servername: 'localhost',
+      ca,
+      maxVersion,
+      ecdhCurve: 'P-256:P-384',
+    });
+    const [greeting] = await within('the greeting', once(secure, 'data'));
+    t.equal(String(greeting), 'hello localhost', maxVersion);
+    secure.destroy();
+  }
 });
 
 tap.test('behind an address any name may be, and a bypassed host is not looked at', async (t) => {
@@ -107,12 +219,16 @@ tap.test('the name inside an Encrypted ClientHello is nobody', async (t) => {
   t.equal(origin.connections, 0);
 });
 
-/** The same ClientHello with one extension more: an outer encrypted_client_hello (0xfe0d). */
+/** The same ClientHello with an outer encrypted_client_hello. */
 function withEncryptedHello(hello: Buffer): Buffer {
   const inner = Buffer.alloc(200, 0x5a);
   const head = Buffer.from([0, 0, 1, 0, 1, 7, 0, 32, ...Buffer.alloc(32, 1), 0, inner.length]);
-  const body = Buffer.concat([head, inner]);
-  const extension = Buffer.concat([Buffer.from([0xfe, 0x0d, 0, body.length]), body]);
+  return withExtension(hello, 0xfe0d, Buffer.concat([head, inner]));
+}
+
+/** The same ClientHello with one extension more. */
+function withExtension(hello: Buffer, type: number, body: Buffer): Buffer {
+  const extension = Buffer.concat([Buffer.from([type >> 8, type & 255, 0, body.length]), body]);
   const longer = Buffer.concat([hello, extension]);
   const more = (at: number, size: number): void => {
     longer.writeUIntBE(longer.readUIntBE(at, size) + extension.length, at, size);

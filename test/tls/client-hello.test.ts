@@ -48,10 +48,14 @@ function program(name: string, ...words: string[]): (port: number) => () => void
 }
 
 tap.test('real clients', async (t) => {
-  t.same(readClientHello(await sentBy(t, node('Api.Example.com', ['h2', 'http/1.1']))), {
+  const bytes = await sentBy(t, node('Api.Example.com', ['h2', 'http/1.1']));
+  t.same(readClientHello(bytes), {
     serverName: 'api.example.com',
     alpn: ['h2', 'http/1.1'],
     encryptedClientHello: false,
+    mayBeRetried: true,
+    earlyData: false,
+    recordBytes: bytes.length,
   });
   t.match(readClientHello(await sentBy(t, node(''))), { serverName: null, alpn: [] });
   const s_client = program(
@@ -86,7 +90,7 @@ tap.test('in pieces, and cut into records', async (t) => {
       parts.flatMap((part) => [Buffer.from([22, 3, 1, part.length >> 8, part.length & 255]), part]),
     );
   };
-  t.same(readClientHello(records(3)), wanted);
+  t.same(readClientHello(records(3)), { ...wanted, recordBytes: message.length + 15 });
   t.throws(() => readClientHello(records(20)), { code: 'SALLYPORT_TLS_HELLO_INVALID' });
 });
 
@@ -126,6 +130,7 @@ tap.test('what cannot be read in one way only is refused', (t) => {
     ['another version of records', Buffer.of(22, 2, 0)],
     ['an empty record', Buffer.of(22, 3, 1, 0, 0)],
     ['another message', Buffer.of(22, 3, 1, 0, 4, 2, 0, 0, 0)],
+    ['another message behind it', Buffer.concat([hello([]), Buffer.of(1)]).fill(48, 4, 5)],
     ['a message that is too long', Buffer.of(22, 3, 1, 0, 4, 1, 1, 0, 0)],
     ['an old version', hello([], 0x0200)],
     [
