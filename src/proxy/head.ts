@@ -9,6 +9,7 @@ import {
   CR,
   hex,
   LF,
+  listMembers,
   readFieldLines,
   type Section,
   SP,
@@ -33,7 +34,10 @@ type Head = {
   /** Options of Connection (RFC 9110 section 7.6.1), lower-case. */
   readonly connectionTokens: readonly string[];
   readonly keepAlive: boolean;
-  /** Value of Upgrade if Connection names it and the version is 1.1 (RFC 9110 section 7.8). */
+  /**
+   * Value of Upgrade if Connection names it and the version is 1.1 (RFC 9110 section 7.8); of a request,
+   * without protocols that would carry further ones.
+   */
   readonly upgrade: string | null;
 };
 
@@ -108,7 +112,7 @@ export function parseRequestHead(
     connectionTokens: facts.connectionTokens,
     // RFC 9112 section 9.3: a proxy keeps no connection to an HTTP/1.0 client.
     keepAlive: version === 11 && !facts.close,
-    upgrade: facts.upgrade,
+    upgrade: withoutHttp(facts.upgrade),
     // RFC 9110 section 10.1.1: ignored from HTTP/1.0, and there is nothing to wait for.
     expectContinue: facts.expectContinue && version === 11 && hasContent,
     proxyAuthorization: facts.proxyAuthorization,
@@ -281,6 +285,16 @@ function readVersion(buffer: Buffer, at: number, malformed: Code): 10 | 11 {
     throw new SallyportError('SALLYPORT_VERSION_UNSUPPORTED', `${text} is not spoken here`);
   }
   throw new SallyportError(malformed, 'the start line has no HTTP version in its place');
+}
+
+/** h2c and its drafts, HTTP/2.0, TLS/1.0 (RFC 2817) and the like. */
+const CARRIES_REQUESTS = /^(?:h[23]c?|s?https?|tls|ssl)(?:[/-]|$)/i;
+
+/** Behind such an upgrade requests would pass that nobody judges. Not to offer it is any proxy's right. */
+function withoutHttp(upgrade: string | null): string | null {
+  if (upgrade === null) return null;
+  const others = listMembers(upgrade).filter((protocol) => !CARRIES_REQUESTS.test(protocol));
+  return others.length === 0 ? null : others.join(', ');
 }
 
 function checkRequest(method: string, version: 10 | 11, facts: Facts): void {

@@ -66,6 +66,18 @@ t.test('facts of framing and connection', (t) => {
     upgrade: 'websocket',
   });
   t.match(complete(`${GET}Upgrade: websocket\r\n\r\n`), { upgrade: null }, 'Connection is silent');
+  for (const [offered, upgrade] of [
+    ['h2c', null],
+    ['H2C-14,h2c', null],
+    ['HTTP/2.0', null],
+    ['TLS/1.2, HTTP/1.1', null],
+    ['', null],
+    ['h2c , websocket', 'websocket'],
+    ['SPDY/3.1, tcp', 'SPDY/3.1, tcp'],
+  ] as const) {
+    const fields = `Connection: upgrade\r\nUpgrade: ${offered}\r\n`;
+    t.match(complete(`${GET}${fields}\r\n`), { upgrade }, offered);
+  }
   t.match(complete(`${GET}Expect: 100-continue\r\n\r\n`), { expectContinue: false }, 'no content');
   t.match(complete(`\r\n${GET}\r\n`), { headBytes: GET.length + 4 }, 'one empty line before');
   t.match(complete(`${POST}Content-Length: 9007199254740991\r\n\r\n`), {

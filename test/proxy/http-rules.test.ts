@@ -13,7 +13,7 @@ import {
   tlsInside,
 } from '../helpers/intercept.ts';
 import { startProxy, type TestProxy } from '../helpers/proxy.ts';
-import { connectTo, Wire, wire } from '../helpers/wire.ts';
+import { connectTo, tcpOrigin, Wire, wire } from '../helpers/wire.ts';
 
 type Rules = NonNullable<Parameters<typeof startProxy>[0]>['rules'];
 type Paths = { readonly proxy: TestProxy; readonly port: number; readonly seen: string[] };
@@ -162,4 +162,31 @@ tap.test('over plain HTTP', async (t) => {
     client.socket.destroy();
   }
   t.strictSame(seen, ['GET /repos/a']);
+});
+
+tap.test('no upgrade carries requests that nobody judges', async (t) => {
+  for (const protocol of ['h2c', 'TLS/1.2', 'HTTP/2.0']) {
+    const origin = await tcpOrigin((socket) => {
+      socket.once('data', (head) => {
+        const takes = /\r\nupgrade:/i.test(String(head));
+        const answer = takes ? `101 Ok\r\nConnection: upgrade\r\nUpgrade: ${protocol}` : '204 No';
+        socket.write(`HTTP/1.1 ${answer}\r\n\r\n`);
+      });
+    });
+    const proxy = await startProxy({ rules: [['allow', `${HOST}:${origin.port}`, READS]] });
+    t.teardown(() => proxy.close());
+    t.teardown(() => origin.close());
+    const client = await wire(proxy.port);
+    t.teardown(() => client.socket.destroy());
+    const fields = `Connection: Upgrade, HTTP2-Settings\r\nUpgrade: ${protocol}\r\nHTTP2-Settings: AAMAAABk`;
+    const at = `http://${HOST}:${origin.port}`;
+    const more = `POST ${at}/users HTTP/1.1\r\nHost: ${HOST}:${origin.port}\r\n\r\n`;
+    client.send(
+      `${more.replace('POST', 'GET').replace('/users', '/repos/a').slice(0, -2)}${fields}\r\n\r\n`,
+    );
+    t.equal((await client.response()).status, 204, protocol);
+    client.send(more);
+    t.equal((await client.response()).status, 403, 'judged as any request');
+    t.notMatch(origin.received, /POST|HTTP2-Settings/i);
+  }
 });
