@@ -3,7 +3,7 @@
 // holds it against the whole policy.
 import { classify, isAddress } from './address.ts';
 import type { Question } from './decision.ts';
-import type { Host } from './host.ts';
+import { LOCALHOST, LOCALHOST_ALIAS } from './host.ts';
 import {
   type AddressGuard,
   type AskedRequest,
@@ -45,8 +45,7 @@ export type Explanation = {
   readonly considered: readonly Considered[];
 };
 
-const LOCALHOST = 'localhost' as Host;
-const LOOPBACK: readonly string[] = ['127.0.0.1', '::1'];
+const LOOPBACK: readonly string[] = [LOCALHOST_ALIAS, '127.0.0.1', '::1'];
 
 /** The resource by which a rule has a say about a host and port, or null when it has none. */
 export function touches(rule: Rule, { scope, protocol, host, port }: Question): Resource | null {
@@ -64,7 +63,9 @@ function namesOf(host: Question['host']): readonly string[] {
   if (host === LOCALHOST) return [host, ...LOOPBACK];
   if (!isAddress(host)) return [host];
   const kind = classify(host);
-  return kind === 'loopback' || kind === 'unspecified' ? [host, LOCALHOST] : [host];
+  return kind === 'loopback' || kind === 'unspecified'
+    ? [host, LOCALHOST, LOCALHOST_ALIAS]
+    : [host];
 }
 
 /**

@@ -9,8 +9,10 @@ import { type Address, parseAddress } from './address.ts';
 /** A host in the one form the matcher compares: lower-case A-labels, no trailing dot. */
 export type Host = string & { readonly __host: unique symbol };
 
-/** Every name by which a sandbox may call the host machine's loopback, in one spelling. */
-const LOOPBACK_NAMES = new Set(['localhost', 'host.docker.internal']);
+/** The host machine's loopback, as rules and requests have it. */
+export const LOCALHOST = 'localhost' as Host;
+/** What a sandbox calls it, too: a pattern for such names does not cover `localhost`. */
+export const LOCALHOST_ALIAS = 'host.docker.internal' as Host;
 
 /**
  * Puts a reg-name into the form that policies and requests are both compared in: UTS-46 A-labels,
@@ -48,7 +50,7 @@ export function parseHost(text: string): Host | Address {
 
 /** One spelling for the host machine's loopback, so that check and enforcement cannot disagree. */
 export function canonicalHost(host: Host): Host {
-  return LOOPBACK_NAMES.has(host) ? ('localhost' as Host) : host;
+  return host === LOCALHOST_ALIAS ? LOCALHOST : host;
 }
 
 /** What somebody wrote, fit for a message: quoted, cut short, nothing in it that a terminal obeys. */

@@ -2,7 +2,7 @@
 // whichever matcher they have. First the host as it was named, then each address it leads to.
 import { type Address, type AddressClass, classify, isAddress } from './address.ts';
 import type { Matcher, Question, Verdict } from './decision.ts';
-import type { Host } from './host.ts';
+import { LOCALHOST, LOCALHOST_ALIAS } from './host.ts';
 import { readingsOf } from './path.ts';
 import { reasonOf } from './reasons.ts';
 
@@ -33,7 +33,6 @@ export type AddressVerdict = {
   readonly refused: readonly RefusedAddress[];
 };
 
-const LOCALHOST = 'localhost' as Host;
 const LOOPBACK = ['127.0.0.1', '::1'] as Address[];
 
 /** A request inside the connection; `target` is its path and query as they go upstream. */
@@ -106,7 +105,7 @@ function verdictOf(matcher: Matcher, question: Question, guard: AddressGuard): V
  * two addresses: a deny on either closes it.
  */
 function localhostVerdict(matcher: Matcher, question: Question): Verdict {
-  const named = matcher.match({ ...question, namedOnly: true });
+  const named = nameVerdict(matcher, question);
   let { http } = named;
   for (const host of LOOPBACK) {
     const verdict = matcher.match({ ...question, host, namedOnly: true });
@@ -114,6 +113,14 @@ function localhostVerdict(matcher: Matcher, question: Question): Verdict {
     http ||= verdict.http;
   }
   return { ...named, http };
+}
+
+/** `localhost` as a name. A deny of `*.docker.internal` closes it: sandboxes call it that, too. */
+function nameVerdict(matcher: Matcher, question: Question): Verdict {
+  const named = matcher.match({ ...question, host: LOCALHOST, namedOnly: true });
+  if (isExplicitDeny(named)) return named;
+  const alias = matcher.match({ ...question, host: LOCALHOST_ALIAS, namedOnly: true });
+  return isExplicitDeny(alias) ? alias : { ...named, http: named.http || alias.http };
 }
 
 /**
@@ -130,7 +137,7 @@ function addressVerdict(
   const asked = { ...question, host: address, namedOnly: namedOnly || isLoopback };
   const verdict = matcher.match(asked);
   if (isExplicitDeny(verdict) || !isThisMachine(address)) return verdict;
-  const named = matcher.match({ ...asked, host: LOCALHOST, namedOnly: true });
+  const named = nameVerdict(matcher, question);
   if (isExplicitDeny(named)) return named;
   const http = verdict.http || named.http;
   return { ...(isLoopback && verdict.action === 'deny' ? named : verdict), http };

@@ -78,7 +78,10 @@ const patterns = fc
 /** One element as people write it, every kind of the grammar. */
 export const elements: fc.Arbitrary<string> = fc.oneof(
   { weight: 8, arbitrary: withPort(patterns) },
-  { weight: 1, arbitrary: withPort(fc.constant('localhost')) },
+  {
+    weight: 1,
+    arbitrary: withPort(fc.constantFrom('localhost', 'localhost', '*.docker.internal')),
+  },
   { weight: 1, arbitrary: withPort(fc.constant('**')) },
   { weight: 2, arbitrary: fc.constantFrom(...RANGES) },
   {

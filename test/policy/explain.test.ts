@@ -18,8 +18,14 @@ import { rulesOf } from '../helpers/rules.ts';
 const LISTED_MAX = 1_000;
 
 /** Odd paths are among them: they have several readings, or none that is safe. */
-const targets = fc.oneof(paths, fc.constantFrom('/a//b', '/a%2Fb', '/a;x/b', '/../b', '/a/'));
-const requests = fc.record({ method: fc.constantFrom('GET', 'POST', 'BREW'), target: targets });
+const targets = fc.oneof(
+  paths,
+  fc.constantFrom('/a//b', '/a%2Fb', '/a;x/b', '/a;x%2Fy/b', '/../b', '/a/', '*'),
+);
+const requests = fc.record({
+  method: fc.constantFrom('GET', 'POST', 'BREW', 'get'),
+  target: targets,
+});
 
 const askedAbout: fc.Arbitrary<Asked> = fc
   .record({

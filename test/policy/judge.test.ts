@@ -49,6 +49,12 @@ t.test('the loopback opens by localhost:PORT alone, and closes by any of its nam
       'deny',
       `deny closes ${host}`,
     );
+    const opened: Written = ['allow', 'localhost:80'];
+    for (const pattern of ['*.docker.internal', '**.internal:80', 'host.*.internal']) {
+      t.equal(target([['allow', pattern]], host), 'deny', `${pattern} does not open ${host}`);
+      t.equal(target([opened, ['deny', pattern]], host), 'deny', `${pattern} closes ${host}`);
+    }
+    t.equal(target([opened, ['deny', '*.internal']], host), 'allow', `${host} is not below it`);
   }
   t.equal(target([['allow', '127.0.0.1']], 'localhost'), 'deny');
   t.equal(
