@@ -94,6 +94,10 @@ export const CODES = {
     status: 403,
     hint: 'A secret is not sent over plain HTTP. Use https, or bind the secret with the explicit switch for plain HTTP.',
   },
+  SALLYPORT_CREDENTIAL_ECHOED: {
+    status: 403,
+    hint: 'TRACE has the destination send back what it was sent, and a secret is bound to it. Use another method.',
+  },
   SALLYPORT_TOKEN_EXCHANGE_REFUSED: {
     status: 502,
     hint: 'Tokens of this endpoint stay with the proxy, which could not make out all of them: it reads JSON of up to 64 KiB. Nothing of the answer was passed on.',

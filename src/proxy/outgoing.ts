@@ -2,6 +2,7 @@
 // query, and text content. Such content is gathered first, within a bound, since its length changes;
 // what is longer, coded, or no text streams on as it came.
 import { Readable } from 'node:stream';
+import { SallyportError } from '../base/errors.ts';
 import { SUBSTITUTED_CONTENT_BYTES_MAX } from '../base/limits.ts';
 import type { Credentialed, CredentialRequest, Credentials } from '../credentials/inject.ts';
 import type { Received } from './exchange.ts';
@@ -11,11 +12,15 @@ export type Destination = Pick<CredentialRequest, 'scope' | 'host' | 'port' | 's
 
 export type Outgoing = Credentialed & { readonly content: Received['content'] };
 
+/** Methods whose answer is the request as it came; IIS has a name of its own for TRACE. */
+const ECHOING = /^trac[ek]$/i;
+
 /**
  * Puts in what is bound to the destination.
  *
  * @param fields  that would go without it, flat name, value.
- * @throws what Credentials.apply throws, and what was wrong with the client's content.
+ * @throws SALLYPORT_CREDENTIAL_ECHOED where the answer would tell it, what Credentials.apply throws,
+ *   and what was wrong with the client's content.
  */
 export function outgoing(
   received: Received,
@@ -24,8 +29,15 @@ export function outgoing(
   destination: Destination,
   credentials: Credentials,
 ): Outgoing | Promise<Outgoing> {
-  const applied = credentials.apply({ ...destination, fields, path });
   const { scope, host, port } = destination;
+  if (ECHOING.test(received.head.method) && credentials.boundTo(scope, host, port).length > 0) {
+    // RFC 9110 section 9.3.8: no such request carries credentials.
+    throw new SallyportError(
+      'SALLYPORT_CREDENTIAL_ECHOED',
+      `${host} would send back the credential that is bound to it`,
+    );
+  }
+  const applied = credentials.apply({ ...destination, fields, path });
   return credentials.searchesContent(scope, host, port)
     ? fill(received, applied, destination, credentials)
     : { ...applied, content: received.content };

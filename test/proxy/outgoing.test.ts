@@ -1,5 +1,6 @@
 // Placeholders in the content of requests: replaced where that was asked for, and nothing else touched.
 import { createSecureServer } from 'node:http2';
+import { createServer } from 'node:https';
 import { gzipSync } from 'node:zlib';
 import tap, { type Test } from 'tap';
 import { SUBSTITUTED_CONTENT_BYTES_MAX } from '../../src/base/limits.ts';
@@ -8,6 +9,7 @@ import { placeholderFor } from '../../src/credentials/placeholder.ts';
 import type { Outcome } from '../../src/proxy/exchange.ts';
 import {
   ask,
+  BINDING,
   certificate,
   http2Inside,
   interceptor,
@@ -172,4 +174,27 @@ tap.test('content that breaks off reaches nobody', async (t) => {
   );
   t.match(await client.until('\r\n\r\n'), 'HTTP/1.1 400');
   t.same(seen, []);
+});
+
+tap.test('a request that is echoed by its method carries no credential', async (t) => {
+  for (const bindings of [[BINDING], [{ ...CUSTOM, in: ['fields'] } as const]]) {
+    let asked = 0;
+    const server = createServer(certificate, (request, response) => {
+      asked++;
+      response.end(request.rawHeaders.join());
+    });
+    const port = await listening(t, server);
+    const proxy = await interceptor(t, [port], { bindings });
+    for (const method of ['TRACE', 'TRACK', 'trace']) {
+      const client = new Wire(await tlsInside(t, proxy, port, 'http/1.1'));
+      client.send(`${method} / HTTP/1.1\r\nHost: localhost:${port}\r\nX-Any: ${HELD}\r\n\r\n`);
+      const { status, content } = await client.response();
+      t.equal(status, 403, method);
+      t.match(content, 'SALLYPORT_CREDENTIAL_ECHOED');
+      client.socket.destroy();
+    }
+    const session = await http2Inside(t, proxy, port);
+    t.equal((await ask(session, { ':method': 'TRACE', ':path': '/' }, '')).status, 403);
+    t.equal(asked, 0);
+  }
 });
