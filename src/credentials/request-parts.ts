@@ -120,14 +120,32 @@ function decoded(text: string): string {
   }
 }
 
-/** All spellings of a path that a server could take for the same, as one: without its query. */
-export function plainPath(path: string): string {
-  const [bare = ''] = decoded(path.split('?', 1)[0] ?? '').split(/[?#]/, 1);
-  const segments: string[] = [];
-  for (const segment of bare.replaceAll('\\', '/').split('/')) {
-    const [name = ''] = segment.split(';', 1);
-    if (name === '..') segments.pop();
-    else if (name !== '' && name !== '.') segments.push(name.toLowerCase());
-  }
-  return `/${segments.join('/')}`;
+/**
+ * Whether a server could take a path for another one. Servers differ in what they undo first: percent-
+ * encoding, parameters (`;`), empty segments. Where a path that climbs (`..`) ends depends on all of
+ * that, so it could be any; clients resolve that themselves (RFC 3986 section 5.2.4).
+ *
+ * @param path    as it was sent.
+ * @param wanted  as a URL has it.
+ */
+export function couldMean(path: string, wanted: string): boolean {
+  const [bare = ''] = path.split('?', 1);
+  if (/(?:^|[\\/])\.\.(?:[\\/;?#\0]|$)/.test(unescaped(bare))) return true;
+  const withoutParameters = bare.replace(/;[^/]*/g, '');
+  return [bare, withoutParameters].some((one) => plainPath(one) === plainPath(wanted));
+}
+
+/** Spellings without a difference, as one. */
+function plainPath(path: string): string {
+  const [bare = ''] = unescaped(path).split(/[?#\0]/, 1);
+  const names = bare.split(/[\\/]/).map((segment) => segment.split(';', 1)[0] ?? '');
+  const kept = names.filter((name) => name !== '' && name !== '.');
+  return `/${kept.join('/').toLowerCase()}`;
+}
+
+/** Byte for byte: what is no UTF-8 is no reason to leave the rest as it is. */
+function unescaped(text: string): string {
+  return text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );
 }

@@ -3,7 +3,7 @@
 import { GLOBAL_SCOPE } from '../policy/rule.ts';
 import type { ServiceBinding, TokenEndpoint } from './binding.ts';
 import { placeholderFor, placeholderPattern } from './placeholder.ts';
-import { plainPath } from './request-parts.ts';
+import { couldMean } from './request-parts.ts';
 
 /** What a sandbox is given in place of tokens. */
 export type TokenSentinels = { readonly access: string; readonly refresh: string };
@@ -73,7 +73,7 @@ export class TokenEndpoints {
     );
   }
 
-  /** The credentials whose token endpoint a request goes to, the sandbox's own before global ones. */
+  /** The credentials whose token endpoint a request could go to, the sandbox's own before global ones. */
   at(scope: number, { host, port, path }: Asked): readonly Declared[] {
     if (this.#declared.length === 0) return NONE;
     const meant = this.#declared.filter(
@@ -81,7 +81,7 @@ export class TokenEndpoints {
         isFor(one, scope) &&
         tokenEndpoint.host === host &&
         (port === null || tokenEndpoint.port === port) &&
-        plainPath(tokenEndpoint.path) === plainPath(path),
+        couldMean(path, tokenEndpoint.path),
     );
     return meant.sort((a, b) => b.scope - a.scope);
   }

@@ -116,6 +116,30 @@ t.test('a sentinel whose grant is gone goes as it is, to where that went', async
   t.throws(() => credentials.apply({ ...asked, host: 'api.erp.example' }), MISUSED);
 });
 
+/** Of `/token`, to one server or another. */
+const SPELLINGS = [
+  '/TOKEN',
+  '//%74oken/',
+  '/./token',
+  '/token?a',
+  '/token;a',
+  '/;a/token',
+  '/\\token',
+  '/%5ctoken',
+  '/t%6Fken;%FF', // No UTF-8.
+  '/token;a%2Fb', // Parameters first (Tomcat).
+  '/token%3Fa',
+  '/token%00.html',
+  '/x/../token',
+  '/x%2Fy/../token', // Dots first (WHATWG URL, Envoy).
+  '/x%3Fy/../token',
+  '/x%5Cy/../token',
+  '/x//../../token', // Empty segments count (RFC 3986 section 5.2.4).
+  '/%FF/%2e./t%6Fken',
+  '/x/..;a/token',
+  '/x;/..%2ftoken',
+];
+
 t.test('where an endpoint is, and whose', async (t) => {
   const [all, own] = [grant('crm', { scope: 0 }), grant('crm', { scope: 1, id: 'own' })];
   const endpoints = new TokenEndpoints([all, own]);
@@ -124,10 +148,11 @@ t.test('where an endpoint is, and whose', async (t) => {
   t.strictSame(idsAt(1, at), ['own', 'id-crm']);
   t.strictSame(idsAt(2, at), ['id-crm']);
   t.strictSame(idsAt(2, { ...at, port: null }), ['id-crm']);
-  for (const path of ['/x/../TOKEN', '//%74oken/', '/token?a', '/token;a', '/\\token']) {
-    t.strictSame(idsAt(2, { ...at, path }), ['id-crm'], path);
+  for (const path of SPELLINGS) t.strictSame(idsAt(2, { ...at, path }), ['id-crm'], path);
+  for (const path of ['/tokens', '/x/token', '/...', '/a..b/token', '/to%20ken', '/?/../token']) {
+    t.strictSame(idsAt(2, { ...at, path }), [], path);
   }
-  for (const other of [{ port: 8443 }, { host: 'x.example' }, { path: '/tokens' }]) {
+  for (const other of [{ port: 8443 }, { host: 'x.example' }]) {
     t.strictSame(idsAt(2, { ...at, ...other }), []);
   }
   t.ok(endpoints.has(2, 'crm.example', 443));

@@ -118,6 +118,17 @@ t.test('over HTTP/2, to an origin of either protocol', async (t) => {
   }
 });
 
+t.test('a path that a server could take for the endpoint', async (t) => {
+  const { proxy, port, kept, told } = await world(t);
+  const session = await http2Inside(t, proxy, port);
+  for (const path of ['/a%2Fb/../token', '/%FF/../t%6Fken', '/token;a%2Fb']) {
+    const got = await ask(session, { ...HTTP2_POST, ':path': path }, 'code=c');
+    t.strictSame(JSON.parse(got.content), { ...SENTINELS, token_type: 'bearer' }, path);
+    t.match(told.at(-1), { url: path, fields: { authorization: undefined } });
+  }
+  t.equal(kept.length, 3);
+});
+
 t.test('content in pieces, and 100 (Continue)', async (t) => {
   const { proxy, port, told } = await world(t);
   const client = new Wire(await tlsInside(t, proxy, port, 'http/1.1'));
