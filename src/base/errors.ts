@@ -94,6 +94,10 @@ export const CODES = {
     status: 403,
     hint: 'A secret is not sent over plain HTTP. Use https, or bind the secret with the explicit switch for plain HTTP.',
   },
+  SALLYPORT_CREDENTIAL_TOO_LARGE: {
+    status: 413,
+    hint: 'So many placeholders stand in the request that their secrets would take more than 1 MiB. Send fewer of them at once.',
+  },
   SALLYPORT_CREDENTIAL_ECHOED: {
     status: 403,
     hint: 'TRACE has the destination send back what it was sent, and a secret is bound to it. Use another method.',

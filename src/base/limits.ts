@@ -159,6 +159,7 @@ export const SCRUB_DECODED_BYTES_MAX = 67_108_864; // Of decoded content; more o
 export const SCRUB_RATIO_MAX = 100; // Decoded to coded bytes beyond that: no zip bomb is unpacked for a client.
 export const SCRUB_ZSTD_WINDOW_LOG_MAX = 23; // 8 MiB, which is all that content may want (RFC 9659).
 export const SUBSTITUTED_CONTENT_BYTES_MAX = 1_048_576; // Of a request, where placeholders are looked for.
+export const SUBSTITUTED_SECRETS_BYTES_MAX = 1_048_576; // Put into the fields and query, or the content, of a request: a placeholder is short, a secret need not be.
 
 // HTTP rules.
 export const HTTP_PATHS_MAX = 64; // Of one rule.

@@ -1,7 +1,7 @@
 // Puts credentials into requests, and keeps them out of all others. It works on the fields and the
 // path that are about to go upstream; who may go there has been decided before.
 import { SallyportError } from '../base/errors.ts';
-import { BOUND_HOSTS_KEPT_MAX } from '../base/limits.ts';
+import { BOUND_HOSTS_KEPT_MAX, SUBSTITUTED_SECRETS_BYTES_MAX } from '../base/limits.ts';
 import { resourceMatches } from '../policy/reference.ts';
 import { parseResources, type Resource } from '../policy/resource.ts';
 import { GLOBAL_SCOPE } from '../policy/rule.ts';
@@ -12,8 +12,9 @@ import type {
   RegistryBinding,
   ServiceBinding,
 } from './binding.ts';
+import { type Held, heldBy } from './held.ts';
 import { Needles, type Scrubbing } from './mask.ts';
-import { misused, placeholderFor, placeholderPattern } from './placeholder.ts';
+import { misused, placeholderPattern } from './placeholder.ts';
 import {
   basicOf,
   eachValue,
@@ -22,12 +23,7 @@ import {
   replaceInContent,
   replaceInQuery,
 } from './request-parts.ts';
-import {
-  holdsSentinel,
-  isOwnSentinel,
-  sentinelPatterns,
-  TokenEndpoints,
-} from './token-endpoints.ts';
+import { holdsSentinel, sentinelPatterns, TokenEndpoints } from './token-endpoints.ts';
 
 export type CredentialRequest = {
   readonly scope: number;
@@ -86,8 +82,10 @@ export class Credentials {
       resources: parseResources(binding.hosts.join(',')),
     }));
     this.#tokenEndpoints = new TokenEndpoints(bindings.filter((one) => one.kind === 'service'));
-    const patterns = new Set(bindings.flatMap(patternsOf));
-    this.#placeholders = patterns.size === 0 ? null : new RegExp([...patterns].join('|'), 'g');
+    // The longest first: a placeholder may begin with another one.
+    const patterns = [...new Set(bindings.flatMap(patternsOf))];
+    patterns.sort((a, b) => b.length - a.length);
+    this.#placeholders = patterns.length === 0 ? null : new RegExp(patterns.join('|'), 'g');
   }
 
   get tokenEndpoints(): TokenEndpoints {
@@ -153,6 +151,7 @@ export class Credentials {
    * Sets what is bound to the destination, and removes what else the client sent to authenticate.
    *
    * @throws SALLYPORT_CREDENTIAL_MISUSED      a placeholder where its secret does not go.
+   * @throws SALLYPORT_CREDENTIAL_TOO_LARGE    too many placeholders.
    * @throws SALLYPORT_CREDENTIAL_PLAINTEXT    a placeholder or sentinel over plain HTTP.
    * @throws SALLYPORT_CREDENTIAL_UNAVAILABLE  the secret cannot be had at present.
    */
@@ -230,19 +229,29 @@ function secretsOf(
   bound: readonly Binding[],
   injected: Set<string>,
 ) {
-  const custom = bound.filter((one) => one.kind === 'custom');
-  const grants = bound.filter((one) => one.kind === 'service'); // Their tokens go into fields of their own.
+  let held: Held | null = null;
+  let bytes = 0;
+  const take = (binding: CustomBinding): string => {
+    injected.add(binding.id);
+    const secret = usable(binding, secure);
+    bytes += secret.length;
+    if (bytes > SUBSTITUTED_SECRETS_BYTES_MAX) throw tooLarge(host);
+    return secret;
+  };
   return (where: CustomBinding['in'][number]) =>
     (placeholder: string): string => {
-      const binding = custom.find((one) => placeholderFor(one, scope) === placeholder);
-      if (binding === undefined) {
-        if (grants.some((one) => isOwnSentinel(one, scope, placeholder))) return placeholder;
-        throw misused(host);
-      }
-      if (!binding.in.includes(where)) return placeholder;
-      injected.add(binding.id);
-      return usable(binding, secure);
+      held ??= heldBy(scope, bound); // Once: a request can be full of placeholders.
+      const binding = held.custom.get(placeholder);
+      if (binding === undefined && !held.sentinels.has(placeholder)) throw misused(host);
+      return binding?.in.includes(where) ? take(binding) : placeholder;
     };
+}
+
+function tooLarge(host: string): SallyportError {
+  return new SallyportError(
+    'SALLYPORT_CREDENTIAL_TOO_LARGE',
+    `the secrets in a request to ${host} would have more than ${SUBSTITUTED_SECRETS_BYTES_MAX} bytes`,
+  );
 }
 
 function isFor(binding: Pick<Binding, 'scope'>, scope: number): boolean {

@@ -1,8 +1,10 @@
 // Which request gets which credential, and which gets none. src/credentials/services.ts has what is
-// bound where, src/credentials/request-parts.ts what is changed.
+// bound where, src/credentials/request-parts.ts what is changed, src/credentials/held.ts what
+// stands for it.
 import { inspect } from 'node:util';
 import fc from 'fast-check';
 import tap from 'tap';
+import { SUBSTITUTED_SECRETS_BYTES_MAX } from '../../src/base/limits.ts';
 import type { Binding, CustomBinding } from '../../src/credentials/binding.ts';
 import { type CredentialRequest, Credentials } from '../../src/credentials/inject.ts';
 import { newPlaceholderKey, placeholderFor } from '../../src/credentials/placeholder.ts';
@@ -328,5 +330,43 @@ tap.test('wherever it is sent, a secret reaches only what it is bound to', (t) =
     { numRuns: 2_000 },
   );
   t.pass();
+  t.end();
+});
+
+tap.test('a placeholder that begins with another one is itself', (t) => {
+  const short = custom({ env: 'A', id: 'short', placeholder: 'GITLAB_TOKEN', value: 'one' });
+  const long = custom({ env: 'B', id: 'long', placeholder: 'GITLAB_TOKEN_2', value: 'two' });
+  for (const bindings of [
+    [short, long],
+    [long, short],
+  ]) {
+    const { fields } = new Credentials(bindings).apply(
+      request('a.example.com', ['x-one', 'GITLAB_TOKEN', 'x-two', 'GITLAB_TOKEN_2']),
+    );
+    t.match(fieldsOf(fields), { 'x-one': 'one', 'x-two': 'two' });
+  }
+  t.end();
+});
+
+tap.test('a small request does not become a large one', (t) => {
+  const value = 'v'.repeat(4_096);
+  const binding = custom({ placeholder: 'ABCDEFGH', value, in: ['fields', 'query', 'content'] });
+  const credentials = new Credentials([binding]);
+  const count = SUBSTITUTED_SECRETS_BYTES_MAX / value.length;
+  const tooLarge = {
+    code: 'SALLYPORT_CREDENTIAL_TOO_LARGE',
+    message: /^[^v]*would have more than 1048576 bytes$/,
+  };
+  const to = request('a.example.com', []);
+  const texts = (more: number) => 'ABCDEFGH'.repeat(count + more);
+  const content = (more: number) =>
+    credentials.applyToContent(to, Buffer.from(texts(more)), 'text/plain')?.content.length;
+  t.equal(content(0), SUBSTITUTED_SECRETS_BYTES_MAX);
+  t.throws(() => content(1), tooLarge);
+  const apply = (fields: string[], path = '/') => credentials.apply({ ...to, fields, path });
+  t.equal(apply(['a', texts(0)]).fields[1]?.length, SUBSTITUTED_SECRETS_BYTES_MAX);
+  t.throws(() => apply(['a', texts(1)]), tooLarge);
+  t.throws(() => apply([], `/?a=${texts(1)}`), tooLarge);
+  t.throws(() => apply(['a', texts(-1)], '/?a=ABCDEFGH&b=ABCDEFGH'), tooLarge, 'taken together');
   t.end();
 });
