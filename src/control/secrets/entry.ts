@@ -81,17 +81,23 @@ export function sourceOf(
 /**
  * A sandbox's own grant, for the hosts and with the policy of the secret that lets it sign in.
  *
+ * @param there  what the sandbox has already in its place.
  * @param nowMs  since the Unix epoch.
- * @throws SALLYPORT_CREDENTIAL_UNAVAILABLE when that does not let it, any more.
+ * @throws SALLYPORT_CREDENTIAL_UNAVAILABLE when that does not let it, any more, or somebody gave it another.
  */
 export function signedInDraft(
   declared: StoredSecret,
+  there: StoredSecret | undefined,
   { scope, request, tokens }: SignedIn,
   nowMs: number,
 ): Draft {
   const { oauth } = declared;
   if (!oauth?.signInInside || (declared.scope !== GLOBAL_SCOPE && declared.scope !== scope)) {
     throw new SallyportError('SALLYPORT_CREDENTIAL_UNAVAILABLE', 'nobody may sign in there');
+  }
+  if (there !== undefined && !there.oauth?.signInInside) {
+    const why = 'the sandbox has a secret that was set for it, and cannot replace that';
+    throw new SallyportError('SALLYPORT_CREDENTIAL_UNAVAILABLE', why);
   }
   const { clientAuth, format, clientSecret } = request;
   const { accessToken: token, refreshToken, lifeMs } = tokens;

@@ -197,8 +197,8 @@ export class Secrets {
       const { scope } = signedIn;
       const declared = this.#entries.get(signedIn.id)?.secret;
       if (declared === undefined || scopes.nameOf(scope) === undefined) throw changed();
-      const draft = signedInDraft(declared, signedIn, clock.wallMs());
-      const there = this.#sameAs(draft, scope);
+      const there = this.#sameAs(declared, scope);
+      const draft = signedInDraft(declared, there?.secret, signedIn, clock.wallMs());
       const source = this.#sourceOf(draft, draft.value);
       const entry = await this.#made(draft, scope, there, source);
       await this.#change(there === undefined ? [] : [there], [entry]);
@@ -241,7 +241,7 @@ export class Secrets {
     );
   }
 
-  #sameAs({ kind, name }: Draft, scope: number): Entry | undefined {
+  #sameAs({ kind, name }: Pick<Draft, 'kind' | 'name'>, scope: number): Entry | undefined {
     return [...this.#entries.values()].find(
       ({ secret }) => secret.kind === kind && secret.name === name && secret.scope === scope,
     );

@@ -350,6 +350,15 @@ t.test('another token on request, but not one after the other', async (t) => {
   t.equal(endpoint.asked.length, 1);
 });
 
+t.test('a sandbox that signs in replaces nothing that was set for it', async (t) => {
+  const { secrets, signedIn, wanted, id, store } = await signInWorld(t);
+  const { held } = await secrets.setOAuth({ ...wanted, sandbox: 'box' });
+  const before = store.secrets.all();
+  await t.rejects(secrets.keepSignedIn(signedIn), { ...UNAVAILABLE, message: /set for it/ });
+  t.strictSame(store.secrets.all(), before);
+  t.match(secrets.bindings(), [{ id }, { id: held.secret.id, value: 'access-1' }]);
+});
+
 t.test('where it may not sign in, nothing is kept', async (t) => {
   const { secrets, signedIn, wanted, store, id } = await signInWorld(t);
   const operators = await secrets.setOAuth({ ...wanted, name: 'ours', sandbox: 'box' });
