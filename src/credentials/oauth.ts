@@ -94,6 +94,12 @@ export class OAuthSource implements Source {
     return this.#refused !== null || this.#cannotRenew;
   }
 
+  /** While it lasts, the endpoint is left alone. */
+  get #justFailed(): Failure | null {
+    const failure = this.#failure;
+    return failure !== null && this.#sinceMs(failure.since) < OAUTH_RETRY_MS ? failure : null;
+  }
+
   get #cannotRenew(): boolean {
     const { grant } = this.#options.client;
     return grant === 'refresh_token' && this.#secrets.refreshToken === null;
@@ -112,9 +118,7 @@ export class OAuthSource implements Source {
   async value(): Promise<string> {
     const access = this.#access;
     if (access !== null && this.#leftMs(access) > earlyMs(access)) return access.token;
-    if (this.#failure !== null && this.#sinceMs(this.#failure.since) < OAUTH_RETRY_MS) {
-      return this.#usableOr(this.#failure.error);
-    }
+    if (this.#justFailed !== null) return this.#usableOr(this.#justFailed.error);
     try {
       return await this.fetch();
     } catch (error) {
@@ -126,7 +130,9 @@ export class OAuthSource implements Source {
   async another(): Promise<string> {
     const access = this.#access;
     const isNew = access !== null && this.#sinceMs(access.since) < SECRET_ON_DEMAND_MS;
-    return isNew || this.#cannotRenew ? this.value() : this.fetch();
+    if (isNew || this.#cannotRenew) return this.value();
+    if (this.#justFailed !== null) throw this.#justFailed.error; // A sandbox may ask again and again.
+    return this.fetch();
   }
 
   /**

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import { OAUTH_RETRY_MS } from '../../../src/base/limits.ts';
 import type { NewOAuth } from '../../../src/control/secrets/input.ts';
 import { Store } from '../../../src/control/store.ts';
 import { startSecrets } from '../../helpers/secrets.ts';
@@ -348,6 +349,14 @@ t.test('another token on request, but not one after the other', async (t) => {
   await secrets.demand(own, true);
   await secrets.demand(own, true);
   t.equal(endpoint.asked.length, 1);
+  state.aheadMs += 60_000;
+  endpoint.instead = (response) => json(response, 503, {});
+  for (let i = 0; i < 5; i++) await t.rejects(secrets.demand(own, true), UNAVAILABLE);
+  t.equal(endpoint.asked.length, 2, 'nor while it fails');
+  state.aheadMs += OAUTH_RETRY_MS;
+  endpoint.instead = null;
+  await secrets.demand(own, true);
+  t.equal(endpoint.asked.length, 3);
 });
 
 t.test('a sandbox that signs in replaces nothing that was set for it', async (t) => {
