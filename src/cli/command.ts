@@ -1,5 +1,5 @@
 // One command from its words to its exit code: whatever is thrown on the way becomes words on the
-// error stream. main.ts runs it on the process, tests on streams of their own.
+// error stream, and with --json a document on the output. main.ts runs it on the process, tests on streams of their own.
 import { CommanderError } from 'commander';
 import { type Code, SallyportError } from '../base/errors.ts';
 import { type Context, createContext } from './context.ts';
@@ -7,6 +7,9 @@ import { createProgram } from './program.ts';
 import { EXIT_NOT_RUN } from './run.ts';
 
 const EXIT_INTERRUPTED = 130;
+
+/** What inquirer throws when a question is not answered: Ctrl-C, and Escape or the end of the input. */
+const CANCELLING: ReadonlySet<string> = new Set(['ExitPromptError', 'AbortPromptError']);
 
 // The hints of the table are for clients of the proxy and of the API; here a command was typed.
 const HINTS: Partial<Record<Code, string>> = {
@@ -27,6 +30,7 @@ export async function runCommand(
     await createProgram(createContext({ ...given, exitWith })).parseAsync(words, { from: 'user' });
     return exitCode;
   } catch (error) {
+    if (asksForJson(words)) sayAsJson(error, given.out);
     return failed(error, failureOf(words), given.err);
   }
 }
@@ -37,6 +41,7 @@ const ANSWERING: ReadonlySet<string> = new Set([
   'policy lint',
   'policy diff',
   'policy replay',
+  'policy import',
   'audit verify',
 ]);
 
@@ -51,7 +56,7 @@ function failed(error: unknown, code: number, err: (text: string) => void): numb
   // commander has said what is wrong, or printed what was asked for.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : code;
   const name = error instanceof Error ? error.name : '';
-  if (name === 'ExitPromptError' || name === 'AbortPromptError') {
+  if (CANCELLING.has(name)) {
     err('Cancelled\n');
     return name === 'ExitPromptError' ? EXIT_INTERRUPTED : code;
   }
@@ -60,7 +65,39 @@ function failed(error: unknown, code: number, err: (text: string) => void): numb
 }
 
 function wordsOf(error: unknown): string {
-  if (error instanceof SallyportError)
-    return `${error.message}\n${HINTS[error.code] ?? error.hint}`;
+  if (error instanceof SallyportError) return `${error.message}\n${hintOf(error)}`;
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+function hintOf({ code, hint }: SallyportError): string {
+  return HINTS[code] ?? hint;
+}
+
+/** Looked for in the words: when these are at fault, nobody has parsed them. Those of `run` are its command's. */
+function asksForJson(words: readonly string[]): boolean {
+  const end = words.indexOf('--');
+  const own = end < 0 ? words : words.slice(0, end);
+  return words[0] !== 'run' && own.includes('--json');
+}
+
+type Failure = { readonly code: Code; readonly message: string; readonly hint: string };
+
+/** What failed, on one line, which is whole behind those of a stream, too. Help is no failure. */
+function sayAsJson(error: unknown, out: (text: string) => void): void {
+  if (error instanceof CommanderError && error.exitCode === 0) return;
+  const { code, message, hint } = failureFrom(error);
+  out(`${JSON.stringify({ code, message, hint })}\n`);
+}
+
+function failureFrom(error: unknown): Failure {
+  if (error instanceof SallyportError) {
+    return { code: error.code, message: error.message, hint: hintOf(error) };
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof CommanderError) {
+    return failureFrom(new SallyportError('SALLYPORT_USAGE', message.replace(/^error: /, '')));
+  }
+  const name = error instanceof Error ? error.name : '';
+  const code = CANCELLING.has(name) ? 'SALLYPORT_CANCELLED' : 'SALLYPORT_INTERNAL';
+  return failureFrom(new SallyportError(code, message));
 }

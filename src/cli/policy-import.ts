@@ -33,6 +33,7 @@ export function addImportCommand(policy: Command, context: Context): void {
     .addHelpText(
       'after',
       `
+Exit code 0: done, 1: with --strict, something could not be carried over, 2: error.
 Nothing is put in force; read the file, then: ${context.program} policy apply FILE
 
 The policy never allows more than what it was made of, if what is assumed holds: what cannot be said here is

@@ -167,6 +167,34 @@ t.test('--json prints one document, everywhere', async (t) => {
   }
 });
 
+t.test('--json tells what failed, too: in one document, beside the words for people', async (t) => {
+  const world = await startWorld(t);
+  for (const [words, code, exitCode, said] of [
+    [['policy', 'ls', 'nobody'], 'SALLYPORT_NOT_FOUND', 1, 'sandbox "nobody" not found'],
+    [['policy', 'check', 'network', '::::'], 'SALLYPORT_TARGET_INVALID', 2, '"::::"'],
+    [[...ALLOW, 'a..b'], 'SALLYPORT_POLICY_INVALID', 1, 'a label is empty'],
+    [['policy', 'ls', '--foo'], 'SALLYPORT_USAGE', 1, "unknown option '--foo'"],
+    [['policy', 'log', '--limit', 'x'], 'SALLYPORT_USAGE', 1, 'whole number'],
+    [['secret', 'rm', 'x'], 'SALLYPORT_USAGE', 1, 'use --force'],
+  ] as const) {
+    const ran = await say(world, [...words, '--json']);
+    t.equal(ran.code, exitCode, words.join(' '));
+    const { hint, ...failure } = JSON.parse(ran.out);
+    t.match(failure, { code, message: said }, words.join(' '));
+    t.notMatch(failure.message, /^error/i);
+    t.ok(hint.length > 0);
+    t.match(ran.err, /^ERROR: .*\n.+\n/);
+    t.match(ran.err, failure.message);
+  }
+  const left = await say(world, ['policy', 'reset', '--json'], '\u0004');
+  t.match(left.out, /\{"code":"SALLYPORT_CANCELLED",.*\}\n$/);
+  const help = await say(world, ['policy', 'ls', '--json', '--help']);
+  t.strictSame([help.code, help.err], [0, '']);
+  t.match(help.out, /^Usage: /);
+  const others = await say(world, ['run', '--sandbox', 'nobody', 'x', '--json']);
+  t.strictSame([others.code, others.out], [125, ''], 'that is for the command');
+});
+
 t.test('words that do not exist: what is meant is said, and where to read on', async (t) => {
   const world = await startWorld(t);
   for (const [words, code, ...said] of [

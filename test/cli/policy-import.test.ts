@@ -88,7 +88,7 @@ t.test('errors', async (t) => {
     [['/nonexistent', '--from', 'squid'], 'cannot read /nonexistent: ENOENT'],
   ] as const) {
     const { code, out, err } = await say(world, ['policy', 'import', ...words]);
-    t.strictSame([code, out], [1, '']);
+    t.strictSame([code, out], [2, ''], '1 is for what --strict finds');
     t.match(err, fault);
   }
   writeFileSync(file, '');
@@ -101,6 +101,6 @@ t.test('errors', async (t) => {
     '-o',
     join(folder, 'd'),
   ]);
-  t.match(nowhere, { code: 1, err: /cannot write .*: EISDIR/ });
+  t.match(nowhere, { code: 2, err: /cannot write .*: EISDIR/ });
   t.notOk(existsSync(join(folder, 'p.yaml')));
 });
