@@ -1,11 +1,10 @@
 // `ca export|info|rotate|import`: the authority that intercepted hosts are signed by.
 import { readFileSync } from 'node:fs';
-import { password } from '@inquirer/prompts';
 import { type Command, Option } from 'commander';
 import { SallyportError } from '../base/errors.ts';
 import type { AuthorityInfo } from '../control/authority.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
-import { askConfirmation } from './prompt.ts';
+import { askConfirmation, askSecret } from './prompt.ts';
 
 type Json = { readonly json?: boolean };
 
@@ -87,12 +86,13 @@ async function importFrom(
 ): Promise<void> {
   const content = readOrFail(file).toString('base64');
   const { passphraseFile } = options;
-  const given = passphraseFile === undefined ? null : readOrFail(passphraseFile).toString().trim();
+  const { terminal } = context;
+  const given = passphraseFile === undefined ? null : lineIn(passphraseFile);
   await withDaemon(context, async (client) => {
     const send = (passphrase: string | null): Promise<AuthorityInfo> =>
       client.post<AuthorityInfo>('/authority/import', { content, passphrase });
-    const asks = given === null && context.terminal !== null && isEncrypted(content);
-    const passphrase = asks ? await password({ message: 'Passphrase:' }) : given;
+    const asked = given === null && terminal !== null && isEncrypted(content);
+    const passphrase = asked ? await askSecret('Passphrase:', terminal, 'may be empty') : given;
     show(context, await send(passphrase), options);
   });
 }
@@ -100,6 +100,13 @@ async function importFrom(
 function isEncrypted(base64: string): boolean {
   const text = Buffer.from(base64, 'base64').toString('latin1');
   return !text.includes('-----BEGIN') || text.includes('ENCRYPTED');
+}
+
+/** All of a file but the end of its line: a passphrase may begin or end with spaces. */
+function lineIn(file: string): string {
+  return readOrFail(file)
+    .toString()
+    .replace(/\r?\n$/, '');
 }
 
 function readOrFail(file: string): Buffer {

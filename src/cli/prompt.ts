@@ -92,9 +92,14 @@ export async function askChoice(
  *
  * @throws ExitPromptError for Ctrl-C, AbortPromptError for Escape and the end of the input
  */
-export async function askSecret(message: string, terminal: Terminal): Promise<string> {
+export async function askSecret(
+  message: string,
+  terminal: Terminal,
+  empty: 'is refused' | 'may be empty' = 'is refused',
+): Promise<string> {
   const keys = watchKeys(terminal.input, 0);
-  const validate = (value: string): boolean | string => value !== '' || 'Type or paste it.';
+  const validate = (value: string): boolean | string =>
+    value !== '' || empty === 'may be empty' || 'Type or paste it.';
   try {
     // inquirer would let Ctrl-T show it.
     const config = { message, validate, toggleMask: false };
