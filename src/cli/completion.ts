@@ -1,28 +1,53 @@
 // `completion bash|zsh|fish`: prints a script for the shell. The words come from the commands
 // themselves, so a new command completes without a line here.
-import { Argument, type Command } from 'commander';
+import { Argument, type Command, type Option } from 'commander';
 import type { Context } from './context.ts';
 
 export function addCompletionCommand(program: Command, context: Context): void {
   program
     .command('completion')
-    .description('print a completion script: source <(sallyport completion bash)')
+    .description(`print a completion script: source <(${context.program} completion bash)`)
     .addArgument(new Argument('<shell>').choices(['bash', 'zsh', 'fish']))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ source <(${context.program} completion bash)                    also zsh, after compinit
+  $ ${context.program} completion fish | source
+`,
+    )
     .action((shell: string) => context.out(scriptOf(shell, program, context.program)));
 }
 
-type Words = { readonly path: string; readonly words: readonly string[] };
+type Words = {
+  readonly path: string;
+  readonly words: readonly string[];
+  /** Options that take a value, with the values they may have; none for what only the user knows. */
+  readonly values: readonly (readonly [option: string, values: readonly string[]])[];
+};
 
-/** What may follow each command: its sub-commands, its options, the values of its arguments. */
+/** What may follow each command: its sub-commands, its options, the values of both. */
 export function completions(command: Command, path = ''): Words[] {
   const inner = command.commands.map((sub) => sub.name());
-  const values = command.registeredArguments.flatMap((argument) => argument.argChoices ?? []);
-  const options = command.options.filter(({ hidden }) => !hidden).map(({ long }) => long ?? '');
-  const own = { path, words: [...inner, ...values, ...options, '--help'] };
-  return [
-    own,
-    ...command.commands.flatMap((sub) => completions(sub, `${path} ${sub.name()}`.trim())),
-  ];
+  const choices = command.registeredArguments.flatMap((argument) => argument.argChoices ?? []);
+  const options = command.options.filter(({ hidden }) => !hidden);
+  const long = options.map((option) => option.long ?? '');
+  const own = {
+    path,
+    words: [...inner, ...choices, ...long, '--help'],
+    values: options.filter(({ required }) => required).flatMap(valuesOf),
+  };
+  return [own, ...command.commands.flatMap((sub) => ofSubcommand(sub, path))];
+}
+
+/** By each of its names. */
+function ofSubcommand(sub: Command, path: string): Words[] {
+  const names = [sub.name(), ...sub.aliases()];
+  return names.flatMap((name) => completions(sub, `${path} ${name}`.trim()));
+}
+
+function valuesOf({ short, long, argChoices = [] }: Option): [string, string[]][] {
+  return [short, long].flatMap((name) => (name === undefined ? [] : [[name, argChoices]]));
 }
 
 function scriptOf(shell: string, program: Command, name: string): string {
@@ -32,34 +57,65 @@ function scriptOf(shell: string, program: Command, name: string): string {
   return shell === 'zsh' ? `autoload -U +X bashcompinit && bashcompinit\n${bash}` : bash;
 }
 
+/**
+ * Words that name no command are arguments, and are passed over; file names are completed where
+ * nothing else is. No variable is called path or words: these are zsh's own.
+ */
 function bashFunction(table: readonly Words[], name: string): string {
-  const cases = table
-    .map(({ path, words }) => `    '${path}') words='${words.join(' ')}' ;;`)
-    .join('\n');
+  const known = table.map(({ path }) => path).filter((path) => path !== '');
+  const cases = table.map(({ path, words }) => `    '${path}') given='${words.join(' ')}' ;;`);
+  const values = valuesIn(table).map(
+    ([place, choices]) => `    '${place}') given='${choices.join(' ')}' ;;`,
+  );
   return `_${name}_complete() {
-  local path='' word words i
+  local at='' given='' next i
   for ((i = 1; i < COMP_CWORD; i++)); do
-    word=\${COMP_WORDS[i]}
-    case $word in -*) continue ;; esac
-    path="\${path:+$path }$word"
+    next="\${at:+$at }\${COMP_WORDS[i]}"
+    case $next in
+    ${known.map((path) => `'${path}'`).join('|')}) at=$next ;;
+    esac
   done
-  case $path in
-${cases}
-    *) words='' ;;
+  case "$at \${COMP_WORDS[COMP_CWORD - 1]}" in
+${values.join('\n')}
+    *)
+  case $at in
+${cases.join('\n')}
+  esac ;;
   esac
-  COMPREPLY=($(compgen -W "$words" -- "\${COMP_WORDS[COMP_CWORD]}"))
+  COMPREPLY=($(compgen -W "$given" -- "\${COMP_WORDS[COMP_CWORD]}"))
 }
-complete -F _${name}_complete ${name}
+complete -o default -F _${name}_complete ${name}
 `;
 }
 
+function valuesIn(table: readonly Words[]): (readonly [string, readonly string[]])[] {
+  return table.flatMap(({ path, values }) =>
+    values.map(([option, choices]) => [`${path} ${option}`, choices] as const),
+  );
+}
+
+/** The same walk; file names are left out where a sub-command has to stand. */
 function fish(table: readonly Words[], name: string): string {
-  const lines = table.map(({ path, words }) => {
-    const before =
-      path === ''
-        ? '__fish_use_subcommand'
-        : `__fish_seen_subcommand_from ${path.split(' ').at(-1)}`;
-    return `complete -c ${name} -f -n '${before}' -a '${words.join(' ')}'`;
-  });
-  return `${lines.join('\n')}\n`;
+  const groups = table.filter(({ path }) => table.some((one) => one.path.startsWith(`${path} `)));
+  const inGroup = ['', ...groups.map(({ path }) => path)].map((path) => `'${path}'`).join(' ');
+  const known = table.map(({ path }) => `'${path}'`).join(' ');
+  const cases = table.map(
+    ({ path, words }) => `    case '${path}'\n      printf '%s\\n' ${words.join(' ')}`,
+  );
+  return `function __${name}_at
+  set -l at ''
+  for word in (commandline -opc)[2..-1]
+    set -l next (string trim -- "$at $word")
+    contains -- "$next" ${known}; and set at "$next"
+  end
+  echo $at
+end
+function __${name}_words
+  switch (__${name}_at)
+${cases.join('\n')}
+  end
+end
+complete -c ${name} -f -n 'contains -- (__${name}_at) ${inGroup.replaceAll("'", '"')}'
+complete -c ${name} -a '(__${name}_words)'
+`;
 }
