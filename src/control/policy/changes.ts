@@ -4,7 +4,7 @@ import { SallyportError } from '../../base/errors.ts';
 import { POLICY_CHANGES_WAITING_MAX } from '../../base/limits.ts';
 import { inForce } from '../../policy/precedence.ts';
 import type { Rule } from '../../policy/rule.ts';
-import type { Store } from '../store.ts';
+import type { Store, StoreChange } from '../store.ts';
 import { Draft, type RuleSet } from './draft.ts';
 
 /** What the policy needs of matcher/publish.ts. */
@@ -14,13 +14,20 @@ export type PolicyPublisher<Prepared> = {
   commit(prepared: Prepared): Promise<unknown>;
 };
 
-type Work = { apply(draft: Draft): void; readonly done: PromiseWithResolvers<void> };
+type Work = {
+  apply(draft: Draft): void;
+  readonly done: PromiseWithResolvers<void>;
+  /** Whether it is to be in force whatever the disk says. */
+  readonly isDue: boolean;
+};
 
 export class Changes<Prepared> {
   readonly #store: Store;
   readonly #publisher: PolicyPublisher<Prepared>;
   #current: RuleSet;
   #waiting: Work[] = [];
+  /** Rules that are no longer in force, but still on a disk that refused. */
+  #owed: readonly string[] = [];
   #running: Promise<void> | null = null;
 
   constructor(store: Store, publisher: PolicyPublisher<Prepared>) {
@@ -64,8 +71,22 @@ export class Changes<Prepared> {
       const message = `${POLICY_CHANGES_WAITING_MAX} policy changes are waiting already`;
       return Promise.reject(new SallyportError('SALLYPORT_OVERLOADED', message));
     }
+    return this.#add(apply, false);
+  }
+
+  /**
+   * Ends what holds no longer, whatever the disk says and however many changes wait: it only takes
+   * away, and what is still on the disk is seen to have ended at the next start.
+   *
+   * @throws SALLYPORT_PUBLISH_TIMEOUT
+   */
+  end(apply: (draft: Draft) => void): Promise<void> {
+    return this.#add(apply, true);
+  }
+
+  #add(apply: Work['apply'], isDue: boolean): Promise<void> {
     const done = Promise.withResolvers<void>();
-    this.#waiting.push({ apply, done });
+    this.#waiting.push({ apply, done, isDue });
     this.#running ??= this.#run();
     return done.promise;
   }
@@ -88,14 +109,15 @@ export class Changes<Prepared> {
   /** @throws only if `retry`, and then nothing has happened and nobody has been answered. */
   async #publish(batch: readonly Work[], retry: boolean): Promise<void> {
     const { draft, applied, refused } = this.#applyAll(batch);
+    const before = this.#publisher.generation;
     try {
-      if (draft.changed) await this.#commit(draft);
+      const isDue = batch.every((work) => work.isDue);
+      if (draft.changed) await this.#commit(draft, isDue);
     } catch (error) {
-      if (retry) throw error;
+      if (retry && this.#publisher.generation === before) throw error; // Else it stands: not twice.
       for (const { done } of applied) done.reject(error);
-      return;
     }
-    for (const { done } of applied) done.resolve();
+    for (const { done } of applied) done.resolve(); // Those that were not rejected.
     for (const [{ done }, error] of refused) done.reject(error);
   }
 
@@ -114,20 +136,34 @@ export class Changes<Prepared> {
     return { draft, applied, refused };
   }
 
-  async #commit(draft: Draft): Promise<void> {
+  async #commit(draft: Draft, isDue: boolean): Promise<void> {
     const rules = draft.result();
     const counting = inForce(rules, draft.governance, draft.semantics);
     const prepared = this.#publisher.prepare(counting);
-    this.#store.change(draft.change());
+    const isStored = this.#write(draft.change(), isDue);
     const before = this.#publisher.generation;
     try {
       await this.#publisher.commit(prepared);
     } catch (error) {
       // Not in force anywhere: take it back. In force but for one stuck lane: it stands, unacknowledged.
-      if (this.#publisher.generation === before) this.#store.change(draft.inverse());
-      else this.#current = draft.settle(rules);
+      if (this.#publisher.generation !== before) this.#current = draft.settle(rules);
+      else if (isStored) this.#store.change(draft.inverse());
       throw error;
     }
     this.#current = draft.settle(rules);
+  }
+
+  /** @returns false when the disk refused what is due; its next change takes that along. */
+  #write(change: StoreChange, isDue: boolean): boolean {
+    const remove = [...this.#owed, ...change.remove];
+    try {
+      this.#store.change({ ...change, remove });
+      this.#owed = [];
+      return true;
+    } catch (error) {
+      if (!isDue) throw error;
+      this.#owed = remove;
+      return false;
+    }
   }
 }

@@ -79,7 +79,7 @@ export class PathRules {
         return { ...who, decision, scope, access, patterns };
       });
       if (draft.semantics.conflicts === 'refuse') checkConflicts(added, draft);
-      put(draft, [...draft.pathRules, ...added]);
+      draft.pathRules = checkSize([...draft.pathRules, ...added]);
     });
     return added;
   }
@@ -131,9 +131,12 @@ export function defaultPathRules(createdAtMs: number): StoredPathRule[] {
   }));
 }
 
-/** Beside what is there: an organisation may govern already. */
-export function addDefaults(draft: Draft, createdAtMs: number): void {
-  put(draft, [...draft.pathRules, ...defaultPathRules(createdAtMs)]);
+/** Beside what is there: an organisation may govern already. @throws SALLYPORT_POLICY_TOO_LARGE */
+export function withDefaults(
+  { pathRules }: Pick<Draft, 'pathRules'>,
+  createdAtMs: number,
+): readonly StoredPathRule[] {
+  return checkSize([...pathRules, ...defaultPathRules(createdAtMs)]);
 }
 
 /**
@@ -163,21 +166,19 @@ export function rulesAfter(
   return rules;
 }
 
-/** Puts what an organisation says in place of what it said. @throws SALLYPORT_POLICY_TOO_LARGE */
-export function takeOver(draft: Draft, given: readonly GivenPathRule[], createdAtMs: number): void {
+/** With what an organisation says in place of what it said. @throws SALLYPORT_POLICY_TOO_LARGE */
+export function takenOver(
+  { pathRules }: Pick<Draft, 'pathRules'>,
+  given: readonly GivenPathRule[],
+  createdAtMs: number,
+): readonly StoredPathRule[] {
   const common = { source: 'remote', scope: GLOBAL_SCOPE, createdVia: 'provisioned' } as const;
-  const others = draft.pathRules.filter(({ source }) => source !== 'remote');
-  put(draft, [...others, ...given.map((rule) => ({ ...rule, ...common, createdAtMs }))]);
+  const others = pathRules.filter(({ source }) => source !== 'remote');
+  return checkSize([...others, ...given.map((rule) => ({ ...rule, ...common, createdAtMs }))]);
 }
 
 /** @throws SALLYPORT_POLICY_TOO_LARGE */
-function put(draft: Draft, rules: readonly StoredPathRule[]): void {
-  checkSize(rules);
-  draft.pathRules = rules;
-}
-
-/** @throws SALLYPORT_POLICY_TOO_LARGE */
-function checkSize(rules: readonly StoredPathRule[]): void {
+function checkSize(rules: readonly StoredPathRule[]): readonly StoredPathRule[] {
   const count = rules.reduce((sum, { patterns }) => sum + patterns.length, 0);
   if (count > FILE_PATTERNS_MAX) {
     throw new SallyportError(
@@ -185,6 +186,7 @@ function checkSize(rules: readonly StoredPathRule[]): void {
       `the filesystem rules would have ${count} paths; at most ${FILE_PATTERNS_MAX} are possible`,
     );
   }
+  return rules;
 }
 
 function isAccess({ access }: StoredPathRule, { accesses }: PathSelector): boolean {

@@ -5,7 +5,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../../base/clock.ts';
 import { SallyportError } from '../../base/errors.ts';
 import { RULES_MAX } from '../../base/limits.ts';
-import { type HttpMatch, parseHttpMatch } from '../../policy/http.ts';
+import { parseHttpMatch } from '../../policy/http.ts';
 import type { Governance, Semantics } from '../../policy/precedence.ts';
 import { isPreset, PRESET_NAMES, type PresetName, presetRules } from '../../policy/presets.ts';
 import { parseResources } from '../../policy/resource.ts';
@@ -15,9 +15,15 @@ import type { Store, StoredRule } from '../store.ts';
 import { Changes, type PolicyPublisher } from './changes.ts';
 import type { Draft } from './draft.ts';
 import type { StoredPathRule } from './path-rule-store.ts';
-import { addDefaults, type GivenPathRule, PathRules, rulesAfter, takeOver } from './path-rules.ts';
+import {
+  type GivenPathRule,
+  PathRules,
+  rulesAfter,
+  takenOver,
+  withDefaults,
+} from './path-rules.ts';
 import { type Change, type Plan, planOf, type Wanted } from './plan.ts';
-import { checkRemovable, type Removal, selected, takeOut, whole } from './removal.ts';
+import { checkRemovable, inScope, type Removal, selected, takeOut, whole } from './removal.ts';
 import { checkConflicts, type NewRule, uninitialized } from './rule-input.ts';
 
 /** Sandboxes by name, as sandboxes.ts knows them. */
@@ -218,12 +224,13 @@ export class PolicyService<Prepared = unknown> {
     pathRules: readonly GivenPathRule[] = [],
   ): Promise<void> {
     await this.#changes.enqueue((draft) => {
-      takeOver(draft, pathRules, this.#clock.wallMs());
+      const paths = takenOver(draft, pathRules, this.#clock.wallMs());
       this.#replace(draft, ({ source }) => source === 'remote', rules, {
         source: 'remote',
         scope: GLOBAL_SCOPE,
         createdVia: 'provisioned',
       });
+      draft.pathRules = paths;
       draft.governance = governance;
     });
   }
@@ -231,7 +238,7 @@ export class PolicyService<Prepared = unknown> {
   /** Says whether the organisation's word can be had; its rules stay. */
   async setAvailable(available: boolean): Promise<void> {
     if ((this.governance?.available ?? available) === available) return;
-    await this.#changes.enqueue((draft) => {
+    await this.#changes[available ? 'enqueue' : 'end']((draft) => {
       if (draft.governance !== null) draft.governance = { ...draft.governance, available };
     });
   }
@@ -267,17 +274,23 @@ export class PolicyService<Prepared = unknown> {
 
   /** Removes rules that have ended, as far as they are still there. */
   async end(ids: readonly string[]): Promise<void> {
-    await this.#changes.enqueue((draft) => {
+    await this.#changes.end((draft) => {
       for (const id of ids) if (draft.get(id) !== undefined) draft.remove(id);
     });
   }
 
-  /** Removes all rules of one sandbox. */
+  /** Removes all rules of one sandbox, which no worker knows any more. @throws when they are all there */
   async dropScope(number: number): Promise<void> {
-    await this.#changes.enqueue((draft) => {
-      for (const { id } of draft.select(({ scope }) => scope === number)) draft.remove(id);
-      draft.pathRules = draft.pathRules.filter(({ scope }) => scope !== number);
-    });
+    const isTheirs = ({ scope }: { readonly scope: number }): boolean => scope === number;
+    try {
+      await this.#changes.enqueue((draft) => {
+        for (const { id } of draft.select(isTheirs)) draft.remove(id);
+        draft.pathRules = draft.pathRules.filter((rule) => !isTheirs(rule));
+      });
+    } catch (error) {
+      // They may be gone but in one stuck lane; it asks for that scope no more.
+      if (this.rules.some(isTheirs) || this.pathRules.some(isTheirs)) throw error;
+    }
   }
 
   /** @returns when no change is under way. */
@@ -326,6 +339,7 @@ export class PolicyService<Prepared = unknown> {
   }
 
   #install(draft: Draft, preset: PresetName): void {
+    const paths = withDefaults(draft, this.#clock.wallMs());
     for (const { id, decision, resources } of presetRules(preset)) {
       draft.put({
         position: this.#position++,
@@ -340,7 +354,7 @@ export class PolicyService<Prepared = unknown> {
         createdAtMs: this.#clock.wallMs(),
       });
     }
-    addDefaults(draft, this.#clock.wallMs());
+    draft.pathRules = paths;
     draft.preset = preset;
   }
 
@@ -373,14 +387,6 @@ export class PolicyService<Prepared = unknown> {
     const where = sandbox === undefined ? '' : ` in sandbox "${sandbox}"`;
     throw new SallyportError('SALLYPORT_NOT_FOUND', `rule "${id}" not found${where}`);
   }
-}
-
-/** Rules of a scope for these requests; null: for all that goes there. */
-function inScope(scope: number, http: HttpMatch | null): (rule: StoredRule) => boolean {
-  const wanted = http === null ? undefined : JSON.stringify(http);
-  return (rule) =>
-    rule.scope === scope &&
-    (rule.http === undefined ? undefined : JSON.stringify(rule.http)) === wanted;
 }
 
 /** @throws SALLYPORT_POLICY_TOO_LARGE */

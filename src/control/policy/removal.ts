@@ -1,5 +1,6 @@
 // What a removal takes out of which rule. A resource goes from every rule of the scope that has it.
 import { SallyportError } from '../../base/errors.ts';
+import type { HttpMatch } from '../../policy/http.ts';
 import type { Semantics } from '../../policy/precedence.ts';
 import { type Decision, GLOBAL_SCOPE } from '../../policy/rule.ts';
 import type { StoredRule } from '../store.ts';
@@ -7,6 +8,14 @@ import type { Draft } from './draft.ts';
 
 /** A rule and those of its resources that go. */
 export type Removal = { readonly rule: StoredRule; readonly resources: readonly string[] };
+
+/** Rules of a scope for these requests; null: for all that goes there. */
+export function inScope(scope: number, http: HttpMatch | null): (rule: StoredRule) => boolean {
+  const wanted = http === null ? undefined : JSON.stringify(http);
+  return (rule) =>
+    rule.scope === scope &&
+    (rule.http === undefined ? undefined : JSON.stringify(rule.http)) === wanted;
+}
 
 /** Rules that go with all they have. */
 export function whole(rules: readonly StoredRule[]): Removal[] {
