@@ -53,8 +53,8 @@ export async function manage(
   };
   const dropScope = async (number: number): Promise<void> => {
     approvals.drop(number);
-    await policy.dropScope(number);
     await secrets.dropScope(number);
+    await policy.dropScope(number); // Last: should either fail, none of its denies is gone.
   };
   const onChange = async (): Promise<void> => {
     await configure();

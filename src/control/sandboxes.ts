@@ -44,7 +44,7 @@ export type SandboxOptions = {
   readonly configure: (records: readonly SandboxRecord[]) => Promise<void>;
   /** Puts the rules of its kit in force, for its phase. @throws SALLYPORT_POLICY_INVALID */
   readonly provision: (sandbox: StoredSandbox) => Promise<void>;
-  /** Removes the rules and the secrets of a sandbox. */
+  /** Removes the rules and the secrets of a sandbox. @throws when its rules are still all there */
   readonly dropScope: (number: number) => Promise<void>;
   /** Socket paths that are the daemon's own. */
   readonly reservedPaths: readonly string[];
@@ -128,16 +128,22 @@ export class Sandboxes implements ScopeNames {
     });
   }
 
-  /** Removes a sandbox, its listener, its token, its rules and its secrets. @throws SALLYPORT_NOT_FOUND */
+  /**
+   * Removes a sandbox, its listener, its token, its rules and its secrets. Its token ends before its
+   * rules go, on the disk too: a sandbox that has lost its denies must never be let in again.
+   *
+   * @throws SALLYPORT_NOT_FOUND; whatever else fails leaves it with its rules.
+   */
   remove(name: string): Promise<void> {
     return this.#inTurn(async () => {
       const sandbox = this.get(name);
       this.#forget(sandbox); // First, so that no rule can be added for it meanwhile.
       try {
         await this.#configure();
-        await this.#options.dropScope(sandbox.number);
         this.#options.store.removeSandbox(name);
+        await this.#options.dropScope(sandbox.number);
       } catch (error) {
+        this.#options.store.restoreSandbox(sandbox);
         this.#keep(sandbox);
         await this.#configure().catch(() => {});
         throw error;

@@ -35,6 +35,7 @@ export async function openState(
   const { paths, clock, logger } = around;
   const store = Store.open(paths.policyDatabase);
   closing.push(() => store.close());
+  store.removeOrphans();
   const keys = await openSecretKey(options.keyStore, around, store.secrets);
   const log = DecisionLog.open(paths.logDatabase, {
     clock,

@@ -1,6 +1,6 @@
 // The rules, the sandboxes, the settings and the secrets on the disk. Each method is one transaction, and when
 // it returns, its change survives a power cut. It decides nothing: policy.ts and sandboxes.ts do.
-import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
+import type { DatabaseSync, SQLOutputValue, StatementResultingChanges } from 'node:sqlite';
 import { type HttpMatch, parseHttpMatch } from '../policy/http.ts';
 import type { Kit } from '../policy/kit.ts';
 import { type Governance, SEMANTICS, type Semantics } from '../policy/precedence.ts';
@@ -169,27 +169,28 @@ export class Store {
 
   /** @returns the sandbox with its number. */
   addSandbox(sandbox: Omit<StoredSandbox, 'number'>): StoredSandbox {
-    const { name, tokenSha256, listen, sourceAddress, deny, kit, phase, createdAtMs } = sandbox;
-    const place = listen && JSON.stringify(listen);
-    const { lastInsertRowid } = this.#database
-      .prepare(`INSERT INTO sandboxes
-                  (name, token_sha256, listen, source_address, deny, kit, phase, created_at_ms)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?)`)
-      .run(
-        name,
-        tokenSha256,
-        place,
-        sourceAddress,
-        deny,
-        kit && JSON.stringify(kit),
-        phase,
-        createdAtMs,
-      );
+    const { lastInsertRowid } = this.#insertSandbox('INSERT', null, sandbox);
     return { ...sandbox, number: Number(lastInsertRowid) };
+  }
+
+  /** Under its number, if it is not there. */
+  restoreSandbox({ number, ...sandbox }: StoredSandbox): void {
+    this.#insertSandbox('INSERT OR IGNORE', number, sandbox);
   }
 
   removeSandbox(name: string): void {
     this.#database.prepare('DELETE FROM sandboxes WHERE name = ?').run(name);
+  }
+
+  /** Removes rules and secrets of sandboxes that a death kept from going whole. */
+  removeOrphans(): void {
+    inTransaction(this.#database, () => {
+      for (const table of ['rules', 'path_rules', 'secrets']) {
+        this.#database.exec(
+          `DELETE FROM ${table} WHERE scope > 0 AND scope NOT IN (SELECT number FROM sandboxes)`,
+        );
+      }
+    });
   }
 
   setToken(name: string, tokenSha256: string): void {
@@ -200,6 +201,29 @@ export class Store {
 
   setPhase(name: string, phase: KitPhase): void {
     this.#database.prepare('UPDATE sandboxes SET phase = ? WHERE name = ?').run(phase, name);
+  }
+
+  #insertSandbox(
+    insert: 'INSERT' | 'INSERT OR IGNORE',
+    number: number | null,
+    sandbox: Omit<StoredSandbox, 'number'>,
+  ): StatementResultingChanges {
+    const { name, tokenSha256, listen, sourceAddress, deny, kit, phase, createdAtMs } = sandbox;
+    return this.#database
+      .prepare(`${insert} INTO sandboxes
+                  (number, name, token_sha256, listen, source_address, deny, kit, phase, created_at_ms)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+      .run(
+        number,
+        name,
+        tokenSha256,
+        listen && JSON.stringify(listen),
+        sourceAddress,
+        deny,
+        kit && JSON.stringify(kit),
+        phase,
+        createdAtMs,
+      );
   }
 
   #get(key: string): string | null {

@@ -1,14 +1,18 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import t from 'tap';
 import { systemClock } from '../../src/base/clock.ts';
 import { SallyportError } from '../../src/base/errors.ts';
 import { parseListen, proxyUrl, Sandboxes, sha256 } from '../../src/control/sandboxes.ts';
 import { Store } from '../../src/control/store.ts';
 import type { SandboxRecord } from '../../src/workers/messages.ts';
-import { temporaryFolder } from '../helpers/control.ts';
+import { startWorld, temporaryFolder } from '../helpers/control.ts';
 
-function setup(t: Parameters<typeof temporaryFolder>[0]) {
+function setup(
+  t: Parameters<typeof temporaryFolder>[0],
+  onDrop: (store: Store) => void = () => {},
+) {
   const folder = temporaryFolder(t);
   const store = Store.open(join(folder, 'policy.db'));
   t.teardown(() => store.close());
@@ -27,6 +31,7 @@ function setup(t: Parameters<typeof temporaryFolder>[0]) {
       if (state.unpublished === phase) throw new SallyportError('SALLYPORT_PUBLISH_TIMEOUT', 'no');
     },
     dropScope: async () => {
+      onDrop(store);
       if (state.sticking) throw new SallyportError('SALLYPORT_PUBLISH_TIMEOUT', 'stuck');
     },
     reservedPaths: [join(folder, 'api.sock')],
@@ -109,6 +114,39 @@ t.test('removed means unknown, to workers first', async (t) => {
   t.strictSame([configured.at(-1), store.sandboxes()], [[], []]);
   t.throws(() => sandboxes.numberOf('a'), { code: 'SALLYPORT_NOT_FOUND' });
   t.equal(sandboxes.nameOf(sandbox.number), undefined);
+});
+
+t.test('no death lets a sandbox in again that has lost its denies', async (t) => {
+  const atDrop: unknown[] = [];
+  const { sandboxes } = setup(t, (store) => void atDrop.push(store.sandboxes()));
+  await sandboxes.add({ name: 'a' });
+  await sandboxes.remove('a');
+  t.strictSame(atDrop, [[]], 'its token opens nothing before its rules go');
+});
+
+t.test('a removal that fails leaves a sandbox its denies', async (t) => {
+  const { client, paths } = await startWorld(t);
+  await client.post('/sandbox', { name: 'box' });
+  await client.post('/policy/network/rules', {
+    ...{ decision: 'deny', resources: 'bad.test', sandbox: 'box' },
+  });
+  const custom = { env: 'KEY', hosts: ['a.test'], sandbox: 'box', value: 'v' };
+  await client.post('/secrets/custom', custom);
+  const disk = new DatabaseSync(paths.policyDatabase);
+  t.teardown(() => disk.close());
+  const denies = async (): Promise<number> =>
+    (await client.get<{ rules: [] }>('/policy/network/rules?sandbox=box')).rules.length;
+  const before = await denies();
+  for (const table of ['secrets', 'sandboxes', 'rules']) {
+    disk.exec(`CREATE TRIGGER full BEFORE DELETE ON ${table} BEGIN SELECT RAISE(ABORT, ''); END`);
+    await t.rejects(client.delete('/sandbox/box'));
+    disk.exec('DROP TRIGGER full');
+    t.equal(await denies(), before, table);
+  }
+  await client.delete('/sandbox/box');
+  for (const table of ['secrets', 'sandboxes']) {
+    t.strictSame(disk.prepare(`SELECT * FROM ${table}`).all(), []);
+  }
 });
 
 t.test('reads HOST:PORT', async (t) => {

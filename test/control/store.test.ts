@@ -106,6 +106,34 @@ t.test('the number of a sandbox is never given again', async (t) => {
   t.throws(() => again.addSandbox({ name: 'a', ...facts }));
   again.setToken('a', 'bb');
   t.equal(again.sandboxes()[0]?.tokenSha256, 'bb');
+  again.restoreSandbox(second);
+  t.equal(again.sandboxes()[0]?.tokenSha256, 'bb', 'what is there stays');
+  again.removeSandbox('a');
+  again.restoreSandbox(second);
+  t.strictSame(again.sandboxes(), [second], 'under its number');
+});
+
+t.test('what a sandbox left goes, and nothing else', async (t) => {
+  const store = Store.open(join(temporaryFolder(t), 'policy.db'));
+  t.teardown(() => store.close());
+  const facts = { tokenSha256: 'aa', listen: null, sourceAddress: null, deny: null };
+  const made = { kit: null, phase: 'runtime' as const, createdAtMs: 1 };
+  const { number } = store.addSandbox({ name: 'a', ...facts, ...made });
+  const scopes = [0, number, number + 1];
+  const add = scopes.map((scope, i) => ruleOf(i + 1, { scope }));
+  const [paths] = defaultPathRules(1);
+  const pathRules = scopes.map((scope) => ({
+    ...(paths as StoredPathRule),
+    id: `${scope}`,
+    scope,
+  }));
+  store.change({ remove: [], add, pathRules });
+  store.removeOrphans();
+  const left = [store.rules(), store.pathRules.all()].map((all) => all.map(({ scope }) => scope));
+  t.strictSame(left, [
+    [0, number],
+    [0, number],
+  ]);
 });
 
 t.test('a file that is no database, is damaged, or is of a later version is refused', async (t) => {
