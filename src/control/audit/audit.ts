@@ -214,7 +214,8 @@ export class Audit {
 
   async #turn(): Promise<void> {
     const nowMs = this.#clock.wallMs();
-    await this.#file.turn(this.#chain.end.seq, nowMs).catch(this.#options.onKept);
+    const turned = this.#file.turn(this.#chain.end.seq, nowMs);
+    await this.#watched(this.#batch, turned).catch(this.#options.onKept);
     this.#keepLess(nowMs);
     this.#writing = null;
     this.#flush();

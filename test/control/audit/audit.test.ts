@@ -1,6 +1,10 @@
+import { execFileSync } from 'node:child_process';
 import {
   appendFileSync,
+  closeSync,
+  constants,
   mkdirSync,
+  openSync,
   readFileSync,
   rmdirSync,
   rmSync,
@@ -9,7 +13,10 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { mock } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import { AUDIT_CHECKPOINT_MS, AUDIT_FLUSH_MS, AUDIT_STALL_MS } from '../../../src/base/limits.ts';
 import { Audit } from '../../../src/control/audit/audit.ts';
 import { auditFiles } from '../../../src/control/audit/files.ts';
 import { keptIn } from '../../../src/control/audit/retention.ts';
@@ -275,6 +282,35 @@ t.test('best effort: nobody waits, and what could not be kept is counted', async
   t.match(gaps, [{ what: 'lost', count: lost, reason: /EISDIR/, to: '1970-01-01T00:00:05.099Z' }]);
   t.equal(lines.length - gaps.length + lost, 2_002, 'each is there, or counted');
   t.match(await verifyAudit([folder]), { ok: true });
+});
+
+t.test('a disk that says nothing while a file is begun is noticed', async (t) => {
+  const folder = temporaryFolder(t);
+  const state = { nowMs: Date.UTC(2026, 0, 2) };
+  mock.timers.enable({ apis: ['setInterval', 'setTimeout'] });
+  t.teardown(() => mock.timers.reset());
+  const troubles: (string | null)[] = [];
+  const audit = await Audit.open({
+    ...PLAIN_AUDIT,
+    folder,
+    clock: { wallMs: () => state.nowMs, monotonicMs: () => state.nowMs },
+    fileMsMax: HOUR_MS,
+    onTrouble: (error) => troubles.push(error?.message ?? null),
+  });
+  const first = audit.record([outcomeOf()]);
+  mock.timers.tick(AUDIT_FLUSH_MS);
+  await first;
+  const next = join(folder, 'audit-000000000000002.jsonl');
+  execFileSync('mkfifo', [next]); // To open it for writing hangs until somebody reads.
+  state.nowMs += 2 * HOUR_MS;
+  mock.timers.tick(AUDIT_CHECKPOINT_MS);
+  mock.timers.tick(AUDIT_STALL_MS);
+  t.notOk(audit.available, 'nothing begins');
+  t.match(troubles, [/has not answered/]);
+  const reader = openSync(next, constants.O_RDONLY | constants.O_NONBLOCK);
+  t.teardown(() => closeSync(reader));
+  while (!audit.available) await setImmediate();
+  t.match(troubles, [/has not answered/, null]);
 });
 
 t.test('a daemon that ends does not wait for the disk for ever', async (t) => {
