@@ -1,6 +1,6 @@
 // The file of the settings that a user made, as one JSON object from key to value. What is in it is
 // taken whole or refused whole, every fault with its key; a write is on the disk whole or not at all.
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { SallyportError } from '../../base/errors.ts';
@@ -52,7 +52,7 @@ export function writeOverrides(path: string, overrides: Record<string, unknown>)
   const draft = `${path}.draft`;
   const file = openSync(draft, 'w', 0o600);
   try {
-    writeSync(file, `${JSON.stringify(overrides, null, 2)}\n`);
+    writeFileSync(file, `${JSON.stringify(overrides, null, 2)}\n`); // All of it, or it throws.
     fsyncSync(file);
   } finally {
     closeSync(file);
