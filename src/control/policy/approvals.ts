@@ -160,8 +160,9 @@ export class Approvals {
     return responded;
   }
 
-  /** The sandbox is gone. @param scope  null: all are */
+  /** The sandbox is gone. @param scope  null: all that was asked and answered is */
   drop(scope: number | null): void {
+    if (scope === null) this.#onceUntilMs.clear(); // Else nobody asks by that scope any more.
     for (const kept of this.#kept.values()) {
       if (scope === null || kept.entry.scope === scope) this.#settle(kept, 'refused');
     }

@@ -161,6 +161,15 @@ t.test('dismiss writes nothing', async (t) => {
   t.match(responses, [{ option: 'dismiss', rule: null }]);
 });
 
+t.test('leave for one request does not outlive a reset', async (t) => {
+  const { approvals, ask } = bench('ask');
+  await ask('a.test');
+  const [{ id } = { id: '' }] = approvals.list();
+  await approvals.respond(id, 'once');
+  approvals.drop(null);
+  t.equal(await ask('a.test'), 'refused');
+});
+
 t.test('once is for one: who waits longest, or the next that comes', async (t) => {
   const { ask, approvals, idOf, state } = bench();
   const held = [ask('a.test'), ask('a.test')];
