@@ -120,7 +120,7 @@ export class Sets {
       const rule = this.#links[at + 1] ?? 0;
       const http = (key & ENTRY_HTTP) === 0 ? undefined : this.#http[rule];
       if (http === undefined) lowest.set(key, Math.min(rule, lowest.get(key) ?? rule));
-      else lists.set(key, [...(lists.get(key) ?? []), http]);
+      else if (lists.get(key)?.push(http) === undefined) lists.set(key, [http]);
     }
     for (const [key, rules] of lists) lowest.set(key, this.#sealHttp(rules));
     return [...lowest].map(([key, rule]) => ({ key, rule })).sort((a, b) => a.key - b.key);

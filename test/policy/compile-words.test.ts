@@ -1,6 +1,7 @@
 import t from 'tap';
 import {
   ENTRY_DENY,
+  ENTRY_HTTP,
   ENTRY_TCP,
   ENTRY_UDP,
   HEADER_BYTES,
@@ -48,6 +49,21 @@ t.test('a record has each key once, ascending, with the lowest rule', async (t) 
     ((65_535 << 16) | ENTRY_TCP) >>> 0,
     1,
   ]);
+});
+
+t.test('very many HTTP rules of one host do not hold up a compilation', async (t) => {
+  const words = new Words();
+  const sets = new Sets(words);
+  const many = 40_000;
+  let set = 0;
+  for (let rule = 0; rule < many; rule++) {
+    const place = sets.http({ rule, methods: 1, pattern: 4 * rule });
+    set = sets.add(set, 443, ENTRY_TCP | ENTRY_HTTP, place);
+  }
+  const started = performance.now();
+  t.ok(sets.seal(set) > 0);
+  t.ok(performance.now() - started < 5_000, 'one after the other');
+  t.equal(words.array[0], many, 'the list has them all');
 });
 
 t.test('arrays double, within the bound', async (t) => {
