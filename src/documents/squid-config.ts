@@ -202,6 +202,11 @@ class Reader implements SquidConfig {
       this.losses.push({ effect: 'left-out', at, what: text, why: 'it neither allows nor denies' });
       return;
     }
+    if (names.length === 0) {
+      const why = 'it names no acl, so squid passes over it';
+      this.losses.push({ effect: 'left-out', at, what: text, why });
+      return;
+    }
     const terms = names.map((name) => {
       const plain = name.replace(/^!/, '');
       const missing = { name: plain, kind: 'unknown', type: 'no acl', isPart: true } as const;

@@ -312,6 +312,8 @@ t.test('what squid may refuse elsewhere is never passed over', async (t) => {
       /narrower s:4 .*narrower s:6/,
     ],
     ['if true\nacl a dstdomain c.com\nendif\nhttp_access allow a', [], /left-out s:6 .*acl a/],
+    ['http_access allow\nhttp_access allow a', [{ allow: 'a.com' }], /^left-out s:3 .*no acl/],
+    ['http_access allow a\nhttp_access deny # b', [{ allow: 'a.com' }], /^left-out s:4 .*no acl/],
     ['endif\nif false\nhttp_access allow a\nendif', [], /left-out s:5 .*acl if/],
     [
       'include /etc/squid/conf.d/*.conf\nhttp_access allow a',
