@@ -1,6 +1,7 @@
 // The ACL file of Stripe's smokescreen: services with the domains that they may reach, lists for all of
 // them, and what holds for services that are not named. A service becomes a sandbox.
 import { z } from 'zod';
+import { classify, parseAddress } from '../policy/address.ts';
 import type { Decision } from '../policy/rule.ts';
 import type { DocumentRule } from './document.ts';
 import {
@@ -129,7 +130,12 @@ class Conversion {
     return domains.flatMap((domain, i) => {
       const found = importedName(decision, domain);
       const at = this.#at([...path, i]);
-      if (typeof found !== 'string') return [importedRule(decision, found, at, sandbox)];
+      if (typeof found !== 'string') {
+        if (decision === 'allow' && isSpecial(domain)) {
+          this.#lose('assumed', [...path, i], domain, RANGE);
+        }
+        return [importedRule(decision, found, at, sandbox)];
+      }
       if (decision === 'allow') {
         this.#lose('left-out', [...path, i], domain, found);
         return [];
@@ -158,10 +164,17 @@ class Conversion {
   }
 }
 
+/** Smokescreen refuses those whatever its ACL says, but for ranges that its command line has. */
+function isSpecial(domain: string): boolean {
+  const address = parseAddress(domain.replace(/:\d+$/, ''));
+  return address !== null && classify(address) !== 'public';
+}
+
 const WHY: Readonly<Record<string, string>> = {
   allowed_external_proxies: 'requests are not passed on to other proxies',
   mitm_domains: 'hosts are intercepted where a secret or an HTTP rule is bound to them',
 };
+const RANGE = 'its command line allows this address (--allow-range); it refuses it otherwise';
 const REPORT = 'it lets everything pass and reports it; here only what it names may be reached';
 const DENY_WINS =
   'a service may reach there what its own list allows although this one denies it; here deny wins';

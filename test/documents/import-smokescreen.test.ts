@@ -140,6 +140,19 @@ owner: me
   t.equal(document.rules[0]?.at, 'acl.yaml:22:21');
 });
 
+t.test('that special addresses are allowed there, beside the file, is assumed', async (t) => {
+  const text = `version: v1
+services:
+- {name: x, action: enforce, allowed_domains: [8.8.8.8, 10.1.2.3, "169.254.169.254:80", a.com]}
+global_deny_list: [10.9.9.9]`;
+  const { document, losses } = importSmokescreen(text, 'a');
+  t.equal(document.rules.length, 5);
+  t.strictSame(
+    losses.filter(({ effect }) => effect === 'assumed').map(({ what }) => what),
+    ['10.1.2.3', '169.254.169.254:80'],
+  );
+});
+
 function faultOf(work: () => unknown): string {
   try {
     work();
