@@ -3,6 +3,7 @@
 // what is longer, coded, or no text streams on as it came.
 import { Readable } from 'node:stream';
 import { SallyportError } from '../base/errors.ts';
+import { Gathering } from '../base/gathering.ts';
 import { SUBSTITUTED_CONTENT_BYTES_MAX } from '../base/limits.ts';
 import type { Credentialed, CredentialRequest, Credentials } from '../credentials/inject.ts';
 import type { Received } from './exchange.ts';
@@ -76,21 +77,19 @@ async function gatherText({ client, head, content, reply }: Received): Promise<G
   if (content === null || mediaType === null || isLong) return { content, mediaType: null };
   if (Buffer.isBuffer(content)) return { content, mediaType };
   if (head.expectContinue && !client.contentDone) reply.interim(100, '');
-  const chunks: Buffer[] = [];
-  let bytes = 0;
+  const gathering = new Gathering();
   const source = content.iterator({ destroyOnReturn: false });
   for await (const chunk of source) {
-    chunks.push(chunk);
-    bytes += chunk.length;
-    if (bytes > SUBSTITUTED_CONTENT_BYTES_MAX) {
-      return { content: Readable.from(both(chunks, content)), mediaType: null };
+    gathering.add(chunk);
+    if (gathering.length > SUBSTITUTED_CONTENT_BYTES_MAX) {
+      return { content: Readable.from(both(gathering.bytes(), content)), mediaType: null };
     }
   }
-  return { content: Buffer.concat(chunks), mediaType };
+  return { content: gathering.bytes(), mediaType };
 }
 
-async function* both(first: readonly Buffer[], rest: Readable): AsyncGenerator<Buffer> {
-  yield* first;
+async function* both(first: Buffer, rest: Readable): AsyncGenerator<Buffer> {
+  yield first;
   yield* rest;
 }
 

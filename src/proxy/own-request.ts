@@ -2,6 +2,7 @@
 // over verified TLS, with a record of its own. It follows no redirect and reads a short answer whole.
 import type { Dispatcher } from 'undici';
 import { SallyportError } from '../base/errors.ts';
+import { Gathering } from '../base/gathering.ts';
 import { type Deciders, decide } from './decide.ts';
 import type { Sandbox, Target } from './exchange.ts';
 import { hostField } from './fields.ts';
@@ -71,8 +72,7 @@ function exchange(
   dispatcher: Pick<Dispatcher, 'dispatch'>,
 ): Promise<OwnAnswer> {
   const { promise, resolve, reject } = Promise.withResolvers<OwnAnswer>();
-  const chunks: Buffer[] = [];
-  let bytes = 0;
+  const gathering = new Gathering();
   let head = { status: 0, fields: {} as OwnAnswer['fields'] };
   dispatcher.dispatch(
     {
@@ -91,11 +91,10 @@ function exchange(
         head = { status, fields: headers };
       },
       onResponseData: (controller, chunk) => {
-        bytes += chunk.length;
-        chunks.push(chunk);
-        if (bytes > answerBytesMax) controller.abort(tooLong(target));
+        gathering.add(chunk);
+        if (gathering.length > answerBytesMax) controller.abort(tooLong(target));
       },
-      onResponseEnd: () => resolve({ ...head, text: Buffer.concat(chunks).toString() }),
+      onResponseEnd: () => resolve({ ...head, text: gathering.bytes().toString() }),
       onResponseError: (_, error) => reject(error),
     },
   );

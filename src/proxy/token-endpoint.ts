@@ -1,6 +1,7 @@
 // Requests to a declared token endpoint: the tokens in its answers are kept by the daemon, and the
 // sandbox gets sentinels; what it asks for with a sentinel is answered here, since the daemon is who
 // renews. Question and answer are held whole, and bounded; what cannot be read is not passed on.
+import { Gathering } from '../base/gathering.ts';
 import { OAUTH_ANSWER_BYTES_MAX, OAUTH_SIGNED_IN_MS } from '../base/limits.ts';
 import { misused } from '../credentials/placeholder.ts';
 import { removeFields } from '../credentials/request-parts.ts';
@@ -155,17 +156,15 @@ function begin(
 async function contentOf({ content, client, head, reply }: Received): Promise<Buffer | null> {
   if (content === null) return null;
   if (head.expectContinue && !client.contentDone) reply.interim(100, '');
-  const pieces: Buffer[] = [];
-  let bytes = 0;
+  const gathering = new Gathering();
   const source: AsyncIterable<Buffer> | Buffer[] = Buffer.isBuffer(content) ? [content] : content;
   for await (const piece of source) {
-    pieces.push(piece);
-    bytes += piece.length;
-    if (bytes > OAUTH_ANSWER_BYTES_MAX) {
+    gathering.add(piece);
+    if (gathering.length > OAUTH_ANSWER_BYTES_MAX) {
       throw refused(`the request has more than ${OAUTH_ANSWER_BYTES_MAX} bytes`);
     }
   }
-  return Buffer.concat(pieces);
+  return gathering.bytes();
 }
 
 function fieldOf(fields: readonly string[], name: string): string {
@@ -183,7 +182,7 @@ class HeldAnswer implements Answer {
   closes = false;
   isTooLarge = false;
   readonly #received: Received;
-  readonly #pieces: Buffer[] = [];
+  readonly #gathering = new Gathering();
 
   constructor(received: Received) {
     this.#received = received;
@@ -194,7 +193,7 @@ class HeldAnswer implements Answer {
   }
 
   get content(): Buffer {
-    return Buffer.concat(this.#pieces);
+    return this.#gathering.bytes();
   }
 
   interim(): void {
@@ -209,7 +208,7 @@ class HeldAnswer implements Answer {
   data(chunk: Buffer): boolean {
     this.bytes += chunk.length;
     this.isTooLarge = this.bytes > OAUTH_ANSWER_BYTES_MAX;
-    if (!this.isTooLarge) this.#pieces.push(Buffer.from(chunk));
+    if (!this.isTooLarge) this.#gathering.add(chunk);
     else this.#received.client.onGone?.(); // Ends it upstream.
     return true;
   }
@@ -219,7 +218,7 @@ class HeldAnswer implements Answer {
   }
 
   cut(): void {
-    this.#pieces.length = 0;
+    this.#gathering.clear();
   }
 
   switchProtocols(): void {

@@ -1,6 +1,11 @@
 // Placeholders in the content of requests: replaced where that was asked for, and nothing else touched.
+import { once } from 'node:events';
 import { createSecureServer } from 'node:http2';
 import { createServer } from 'node:https';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { gzipSync } from 'node:zlib';
 import tap, { type Test } from 'tap';
 import { SUBSTITUTED_CONTENT_BYTES_MAX } from '../../src/base/limits.ts';
@@ -197,4 +202,31 @@ tap.test('a request that is echoed by its method carries no credential', async (
     t.equal((await ask(session, { ':method': 'TRACE', ':path': '/' }, '')).status, 403);
     t.equal(asked, 0);
   }
+});
+
+tap.test('content that comes byte by byte takes little more than its length', async (t) => {
+  setFlagsFromString('--expose-gc');
+  const collect: () => void = runInNewContext('gc');
+  const used = async (): Promise<number> => {
+    for (let i = 0; i < 3; i++) {
+      collect();
+      await nextTurn(); // Finalizers of what was collected.
+    }
+    return process.memoryUsage().heapUsed;
+  };
+  const { proxy, port, seen } = await scene(t);
+  const client = await tlsInside(t, proxy, port, 'http/1.1');
+  const send = promisify((text: string, done: () => void) => client.write(text, done));
+  const bytes = 10_000;
+  await send(
+    `POST / HTTP/1.1\r\nHost: localhost:${port}\r\nContent-Type: text/plain\r\n` +
+      `Content-Length: ${bytes + 1}\r\n\r\n`,
+  );
+  const before = await used();
+  for (let i = 0; i < bytes; i++) await send('a');
+  const held = (await used()) - before;
+  t.ok(held < 50 * bytes, `${held} bytes are held`); // In a list each takes some 200.
+  await send('a');
+  await once(client, 'data');
+  t.equal(seen[0]?.content.length, bytes + 1);
 });
