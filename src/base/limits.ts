@@ -72,6 +72,7 @@ export const SECRET_REFRESH_MS_MAX = 86_400_000; // A day; setTimeout itself end
 export const SECRET_DEMAND_MS = 5_000; // A worker asks the daemon again, which may have a value that is young enough.
 export const SECRET_ON_DEMAND_MS = 30_000; // How long a value fetched on demand serves the next ones.
 export const SECRET_RETRY_MS = 60_000; // After a command has failed.
+export const SECRET_COMMAND_RETRY_MS = 5_000; // One that failed on demand is left alone for so long: requests could run it without end.
 export const KEYCHAIN_TIMEOUT_MS = 5_000; // It answers in 0.2 s, but later while a machine boots; a person may be waited for, for ever.
 export const KEYCHAIN_OUTPUT_BYTES_MAX = 4_096; // A key and its attributes take 300.
 

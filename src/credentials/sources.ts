@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
 import {
+  SECRET_COMMAND_RETRY_MS,
   SECRET_COMMAND_TIMEOUT_MS,
   SECRET_ON_DEMAND_MS,
   SECRET_VALUE_BYTES_MAX,
@@ -43,6 +44,7 @@ export class CommandSource implements Source {
   readonly #options: SourceOptions;
   #value: string | null = null;
   #fetchedMs = 0;
+  #failure: { readonly error: unknown; readonly atMs: number } | null = null;
   #running: Promise<string> | null = null;
 
   constructor(options: SourceOptions) {
@@ -54,12 +56,15 @@ export class CommandSource implements Source {
     return this.#value;
   }
 
-  /** @returns a value that is still fresh, or another. @throws what `fetch` throws */
+  /** @returns a value that is still fresh, or another. @throws what `fetch` throws, or threw just now */
   async value(): Promise<string> {
     const { clock, refreshMs } = this.#options;
     const freshMs = refreshMs === ON_DEMAND_MS ? SECRET_ON_DEMAND_MS : refreshMs;
-    const fresh = clock.monotonicMs() - this.#fetchedMs < freshMs;
-    return this.#value !== null && fresh ? this.#value : this.fetch();
+    const nowMs = clock.monotonicMs();
+    if (this.#value !== null && nowMs - this.#fetchedMs < freshMs) return this.#value;
+    const failure = this.#failure;
+    if (failure !== null && nowMs - failure.atMs < SECRET_COMMAND_RETRY_MS) throw failure.error;
+    return this.fetch();
   }
 
   /**
@@ -76,10 +81,16 @@ export class CommandSource implements Source {
 
   async #run(): Promise<string> {
     const { command, clock, signal } = this.#options;
-    const value = await outputOf(command, { signal });
-    this.#value = value;
-    this.#fetchedMs = clock.monotonicMs();
-    return value;
+    try {
+      const value = await outputOf(command, { signal });
+      this.#value = value;
+      this.#fetchedMs = clock.monotonicMs();
+      this.#failure = null;
+      return value;
+    } catch (error) {
+      this.#failure = { error, atMs: clock.monotonicMs() };
+      throw error;
+    }
   }
 }
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
 import type { Clock } from '../../src/base/clock.ts';
-import { SECRET_ON_DEMAND_MS } from '../../src/base/limits.ts';
+import { SECRET_COMMAND_RETRY_MS, SECRET_ON_DEMAND_MS } from '../../src/base/limits.ts';
 import { CommandSource, ON_DEMAND_MS, outputOf } from '../../src/credentials/sources.ts';
 import { temporaryFolder } from '../helpers/control.ts';
 
@@ -80,6 +80,30 @@ t.test('one run at a time; a value serves as long as it is fresh', async (t) => 
   clock.nowMs += SECRET_ON_DEMAND_MS;
   t.equal(await onDemand.value(), 'fourth');
 });
+
+t.test(
+  'a command that failed is left alone for a moment, however often it is wanted',
+  async (t) => {
+    const folder = temporaryFolder(t);
+    const runs = join(folder, 'runs');
+    const clock = { nowMs: 1_000_000, wallMs: () => 0, monotonicMs: () => clock.nowMs };
+    const source = sourceOf(`printf x >> ${runs}; cat ${folder}/value`, ON_DEMAND_MS, clock);
+    const error = await source.value().catch((error: Error) => error);
+    t.match(error, UNAVAILABLE);
+    clock.nowMs += SECRET_COMMAND_RETRY_MS - 1;
+    t.equal(await source.value().catch((error: Error) => error), error);
+    t.equal(readFileSync(runs, 'utf8'), 'x');
+    writeFileSync(join(folder, 'value'), 'there');
+    clock.nowMs += 1;
+    t.equal(await source.value(), 'there');
+    clock.nowMs += SECRET_ON_DEMAND_MS;
+    writeFileSync(join(folder, 'value'), '');
+    await t.rejects(source.value(), UNAVAILABLE);
+    writeFileSync(join(folder, 'value'), 'again');
+    t.equal(await source.fetch(), 'again', 'who sets it anew need not wait');
+    t.equal(await source.value(), 'again');
+  },
+);
 
 function sourceOf(command: string, refreshMs: number, clock: Clock): CommandSource {
   return new CommandSource({ command, refreshMs, clock, signal: new AbortController().signal });

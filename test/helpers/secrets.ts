@@ -50,7 +50,11 @@ export async function startSecrets(
     const secrets: Secrets = new Secrets({
       store: store.secrets,
       vault: new Vault(await keyIn(join(folder, 'vault.key'), isNeeded)),
-      clock: { ...systemClock, wallMs: () => systemClock.wallMs() + state.aheadMs },
+      clock: {
+        ...systemClock,
+        wallMs: () => systemClock.wallMs() + state.aheadMs,
+        monotonicMs: () => systemClock.monotonicMs() + state.aheadMs,
+      },
       scopes: scopesOf(sandboxes, 7),
       trusted: async () => createSecureContext({ ca }),
       onChange: async () => {
