@@ -114,7 +114,7 @@ export const SERVICES: Readonly<Record<string, Service>> = {
     placements: [{ field: 'x-goog-api-key', format: '%s' }],
     sandboxEnv: { GEMINI_API_KEY: SENTINEL, GOOGLE_API_KEY: SENTINEL },
     authFields: ['authorization', 'x-goog-api-key', 'x-goog-iam-authorization-token'],
-    authQuery: ['key', 'access_token'],
+    authQuery: ['key', 'access_token', 'oauth_token'],
   },
   groq: bearerService('GROQ_API_KEY', 'api.groq.com'),
   mistral: bearerService('MISTRAL_API_KEY', 'api.mistral.ai'),

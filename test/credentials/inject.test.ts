@@ -137,6 +137,9 @@ tap.test('nothing that authenticates is left beside an injected credential', (t)
     t.notMatch(result.fields.join(), /attacker/, name);
     t.equal(result.path, '/v1?keep=%2F+1');
   }
+  const google = new Credentials([service('google', { policy: 'always' })]);
+  const path = '/v1?oauth_token=attacker'; // A query parameter of all Google APIs, as are the others.
+  t.equal(google.apply(request('aiplatform.googleapis.com', [], { path })).path, '/v1');
   const onlyQuery = new Credentials([service('google')]).apply(
     request('generativelanguage.googleapis.com', [], { path: '/v1?key=proxy-managed' }),
   );
