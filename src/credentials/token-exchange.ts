@@ -2,6 +2,7 @@
 // tokens come, and the answer as the sandbox gets it, with sentinels in their place. No I/O.
 import { SallyportError } from '../base/errors.ts';
 import { OAUTH_ANSWER_DEPTH_MAX, OAUTH_LIFE_MS_MAX } from '../base/limits.ts';
+import { spellingsOf } from './mask.ts';
 import type { OAuthClient } from './oauth.ts';
 import { basicOf } from './request-parts.ts';
 import type { TokenSentinels } from './token-endpoints.ts';
@@ -81,7 +82,7 @@ export function withoutTokens(
   const found = new Map<string, string>();
   const sealed = JSON.stringify(sealedOf(body, sentinels, found, 0));
   for (const token of found.keys()) {
-    if (sealed.includes(JSON.stringify(token).slice(1, -1))) {
+    if (spellingsOf(token).some((one) => sealed.includes(JSON.stringify(one).slice(1, -1)))) {
       throw refused('the answer has a token in a place of its own');
     }
   }

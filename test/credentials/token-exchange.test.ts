@@ -72,6 +72,19 @@ t.test('tokens are taken out of the answer, wherever they stand', async (t) => {
   }
 });
 
+t.test('a token that stands elsewhere in another spelling is found', async (t) => {
+  const token = 'REAL/token+of"22';
+  const claims = Buffer.from(JSON.stringify({ sub: 'me', token: 'REAL-token-of-22' }));
+  for (const body of [
+    { access_token: token, url: `https://x.example/#t=${encodeURIComponent(token)}` },
+    { access_token: token, state: Buffer.from(`t=${token}`).toString('base64') },
+    { access_token: token, state: JSON.stringify({ token }) },
+    { access_token: 'REAL-token-of-22', id_token: `e.${claims.toString('base64url')}.s` },
+  ]) {
+    t.throws(() => withoutTokens(JSON.stringify(body), SENTINELS), REFUSED, JSON.stringify(body));
+  }
+});
+
 t.test('an answer that may hold more is not passed on at all', async (t) => {
   const deep = `${'{"a":'.repeat(5_000)}1${'}'.repeat(5_000)}`;
   for (const text of [
