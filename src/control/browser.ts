@@ -15,7 +15,7 @@ import type { Matcher, Question } from '../policy/decision.ts';
 import { hasControl } from '../policy/file-path.ts';
 import type { Host } from '../policy/host.ts';
 import { type AddressGuard, judgeAddresses, judgeTarget } from '../policy/judge.ts';
-import { ruleText } from '../policy/reasons.ts';
+import { DENIED_BY, ruleText } from '../policy/reasons.ts';
 import { formatHostPort } from '../policy/resource.ts';
 import { parseTarget } from '../policy/target.ts';
 import type { Resolver } from '../proxy/resolve.ts';
@@ -41,6 +41,8 @@ type Parts = {
   readonly command: () => readonly string[];
   readonly decisions: Pick<Decisions, 'record'>;
   readonly clock: Clock;
+  /** Of the organisation that governs: whom to ask; null for none. */
+  readonly supportMessage: () => string | null;
 };
 
 /** What was decided, in the words of the audit. */
@@ -83,10 +85,19 @@ export class Browser {
     const verdict = await this.#judge(target);
     await this.#record(sandbox, target, verdict);
     if (verdict.code !== null) {
-      throw new SallyportError(verdict.code, `${place} is not allowed: ${verdict.reason}`);
+      const why = this.#told(verdict);
+      throw new SallyportError(verdict.code, `${place} is not allowed: ${why}`);
     }
     await this.#start(href);
     return { url: href, host, port, generation: verdict.generation };
+  }
+
+  /** A runtime may hand it on to the sandbox: of an organisation's rules it says nothing. */
+  #told({ source, reason }: Verdict): string | null {
+    const support = this.#parts.supportMessage();
+    const why = source === 'remote' ? DENIED_BY.remote : reason;
+    const isTheirs = source === 'remote' || source === null;
+    return isTheirs && support !== null ? `${why}\n${support}` : why;
   }
 
   async #judge(target: Target): Promise<Verdict> {

@@ -226,6 +226,7 @@ function browserOf({ managed, state, matcher, configuration, around }: ServicePa
     command: () => configuration.live.browserCommand,
     decisions: new Decisions(state),
     clock: around.clock,
+    supportMessage: () => managed.policy.governance?.supportMessage ?? null,
   });
 }
 

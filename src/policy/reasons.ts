@@ -4,7 +4,7 @@ import { isAddress } from './address.ts';
 import type { Question, Verdict } from './decision.ts';
 import { formatHostPort } from './resource.ts';
 
-const BY_SOURCE = {
+export const DENIED_BY = {
   local: 'Denied by local rule',
   kit: 'Denied by kit rule',
   remote: 'Denied by organization policy',
@@ -14,7 +14,7 @@ const BY_SOURCE = {
 export function reasonOf(verdict: Omit<Verdict, 'http' | 'generation'>): string | null {
   if (verdict.action === 'allow') return null;
   if (verdict.kind === 'implicit') return 'No matching allow rule (default deny)';
-  return BY_SOURCE[verdict.source ?? 'local'];
+  return DENIED_BY[verdict.source ?? 'local'];
 }
 
 /** The rule as lists and logs name it: user rules carry their source, presets their own name. */

@@ -148,7 +148,11 @@ t.test('a program that is missing, fails, or stays', async (t) => {
 });
 
 /** Without a world: names and time are the test's. */
-function bench(rules: readonly Written[], names: Readonly<Record<string, readonly string[]>>) {
+function bench(
+  rules: readonly Written[],
+  names: Readonly<Record<string, readonly string[]>>,
+  supportMessage: string | null = null,
+) {
   const state = { nowMs: 0 };
   const recorded: object[] = [];
   const browser = new Browser({
@@ -159,6 +163,7 @@ function bench(rules: readonly Written[], names: Readonly<Record<string, readonl
     command: () => ['/bin/true'],
     decisions: { record: async (decided) => void recorded.push(decided) },
     clock: { wallMs: () => state.nowMs, monotonicMs: () => state.nowMs },
+    supportMessage: () => supportMessage,
   });
   return { browser, state, recorded };
 }
@@ -183,6 +188,24 @@ t.test('every address that a name leads to has to be allowed', async (t) => {
   });
   await t.rejects(ask('denied.test'), { code: 'SALLYPORT_ADDRESS_FORBIDDEN' });
   t.match(recorded, [{ verdict: 'allow' }, { verdict: 'deny' }, { verdict: 'deny' }]);
+});
+
+t.test("a refusal tells whom to ask, and nothing of an organization's rules", async (t) => {
+  const theirs = { id: 'rule_secret', source: 'remote' } as const;
+  const { browser, recorded } = bench(
+    [
+      ['allow', '**', { id: 'rule_all', source: 'remote' }],
+      ['deny', '203.0.113.0/24,bad.test', theirs],
+    ],
+    { 'denied.test': ['203.0.113.7'] },
+    'Ask it@my-org.test.',
+  );
+  for (const host of ['denied.test', 'bad.test']) {
+    await t.rejects(browser.open({ url: `http://${host}/`, sandbox: 'box' }), {
+      message: `${host}:80 is not allowed: Denied by organization policy\nAsk it@my-org.test.`,
+    });
+  }
+  t.match(recorded, [{ reason: /rule_secret/ }, { rule: /rule_secret/ }], 'the host has it all');
 });
 
 t.test('a sandbox opens only so many pages in a minute', async (t) => {
