@@ -1,7 +1,7 @@
 // The governance server: who may ask, how errors look, and where it listens. Its routes are in
 // routes.ts; it says nothing to whoever has no token.
 import swagger from '@fastify/swagger';
-import Fastify, { type FastifyError, type FastifyRequest } from 'fastify';
+import Fastify, { type FastifyError, type FastifyReply, type FastifyRequest } from 'fastify';
 import {
   jsonSchemaTransform,
   validatorCompiler,
@@ -75,7 +75,21 @@ async function buildGovernance(
   store: GovernanceStore,
   { tls, version, report }: ServeOptions,
 ): Promise<Application> {
+  const answer = (error: unknown, reply: FastifyReply): FastifyReply => {
+    const known = errorOf(error);
+    if (known.code === 'internal') report(error);
+    return reply.code(known.status).send(known.toJSON());
+  };
   const app = Fastify({
+    // What is no URL comes by no hook.
+    frameworkErrors: (error, request, reply) => {
+      try {
+        callerOf(store, request.headers.authorization);
+        void answer(error, reply);
+      } catch (refusal) {
+        void answer(refusal, reply);
+      }
+    },
     ...(tls !== null && { https: { ...tls, minVersion: 'TLSv1.2' } }),
     bodyLimit: GOVERNANCE_BODY_BYTES_MAX,
     requestTimeout: GOVERNANCE_SERVE_TIMEOUT_MS,
@@ -85,11 +99,7 @@ async function buildGovernance(
   app.server.maxConnections = GOVERNANCE_CONNECTIONS_MAX;
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(() => (body) => JSON.stringify(body));
-  app.setErrorHandler((error, _, reply) => {
-    const known = errorOf(error);
-    if (known.code === 'internal') report(error);
-    return reply.code(known.status).send(known.toJSON());
-  });
+  app.setErrorHandler((error, _, reply) => answer(error, reply));
   app.setNotFoundHandler((request, reply) => {
     const what = `${request.method} ${request.url.split('?', 1)[0]}`;
     const error = new ApiError('not_found', `there is no ${what}`);

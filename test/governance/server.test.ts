@@ -169,10 +169,13 @@ t.test(
         '/settings',
         '/audit',
         `${new URL(url).origin}/openapi.json`,
+        '/%zz',
+        `/policies/${'x'.repeat(300)}`,
       ]) {
         t.match(await stranger('GET', target), failed(401, 'unauthenticated'));
       }
     }
+    t.match(await reader('GET', '/%zz'), failed(400, 'invalid_argument'));
     t.equal((await reader('GET', '/policies')).status, 200);
     for (const [method, target, body] of [
       ['POST', '/policies', { name: 'x' }],

@@ -2,7 +2,12 @@
 // may call and how errors look is settled here, for all routes; what they do is in routes-*.ts.
 import { timingSafeEqual } from 'node:crypto';
 import swagger from '@fastify/swagger';
-import Fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify';
+import Fastify, {
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+} from 'fastify';
 import {
   jsonSchemaTransform,
   validatorCompiler,
@@ -17,6 +22,7 @@ import {
 } from '../../base/limits.ts';
 import { sha256 } from '../sandboxes.ts';
 import { faultsOfRequest } from './request-faults.ts';
+import type { Application } from './routes.ts';
 import { addApprovalRoutes } from './routes-approvals.ts';
 import { addAuthorityRoutes } from './routes-authority.ts';
 import { addBrowserRoutes } from './routes-browser.ts';
@@ -51,7 +57,15 @@ export async function buildServer(services: Services, access: Access): Promise<F
       `the API token has fewer than ${API_TOKEN_BYTES_MIN} bytes`,
     );
   }
+  const answer = (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
+    const known = errorOf(error, request);
+    if (known.code === 'SALLYPORT_INTERNAL') services.report(error);
+    return reply.code(known.status).send(known.toJSON());
+  };
   const app = Fastify({
+    // What is no URL comes by no hook.
+    frameworkErrors: (error, request, reply) =>
+      void answer(refusalOf(request, access) ?? error, request, reply),
     bodyLimit: API_BODY_BYTES_MAX,
     requestTimeout: API_REQUEST_TIMEOUT_MS,
     forceCloseConnections: true, // Callers that follow the log would hold the daemon for ever.
@@ -61,11 +75,7 @@ export async function buildServer(services: Services, access: Access): Promise<F
   app.setValidatorCompiler(validatorCompiler);
   // The types hold answers to their schemas at compile time; checking 10^6 rules again takes seconds.
   app.setSerializerCompiler(() => (body) => JSON.stringify(body));
-  app.setErrorHandler((error, request, reply) => {
-    const known = errorOf(error, request);
-    if (known.code === 'SALLYPORT_INTERNAL') services.report(error);
-    return reply.code(known.status).send(known.toJSON());
-  });
+  app.setErrorHandler(answer);
   app.setNotFoundHandler((request, reply) => {
     const message = `there is no ${request.method} ${request.url.split('?', 1)[0]}`;
     const error = new SallyportError('SALLYPORT_NOT_FOUND', message);
@@ -73,7 +83,10 @@ export async function buildServer(services: Services, access: Access): Promise<F
       .code(404)
       .send({ ...error.toJSON(), hint: 'The control API is described at /openapi.json.' });
   });
-  app.addHook('onRequest', async (request) => authorize(request, access));
+  app.addHook('onRequest', async (request) => {
+    const refusal = refusalOf(request, access);
+    if (refusal !== null) throw refusal;
+  });
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -83,38 +96,42 @@ export async function buildServer(services: Services, access: Access): Promise<F
   });
   await app.register(async (routes) => {
     const typed = routes.withTypeProvider<ZodTypeProvider>();
-    addDaemonRoutes(typed, services);
-    addSettingRoutes(typed, services);
-    addSandboxRoutes(typed, services);
-    addAuthorityRoutes(typed, services);
-    addEnvironmentRoutes(typed, services);
-    addSecretRoutes(typed, services);
-    addPolicyRoutes(typed, services);
-    addFilesystemRoutes(typed, services);
-    addApprovalRoutes(typed, services);
-    addBrowserRoutes(typed, services);
-    addLogRoutes(typed, services);
-    addToolRoutes(typed, services);
+    addRoutes(typed, services);
     typed.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
   });
   await app.ready();
   return app;
 }
 
-/** @throws SALLYPORT_FORBIDDEN_HOST, SALLYPORT_UNAUTHORIZED */
-function authorize(request: FastifyRequest, access: Access): void {
-  const host = (request.headers.host ?? '').toLowerCase();
-  if (access.kind === 'unix') {
-    if (UNIX_HOSTS.has(host.replace(/:\d+$/, ''))) return;
-    throw new SallyportError('SALLYPORT_FORBIDDEN_HOST', `"${host}" is not this API`);
-  }
-  if (!access.hosts().includes(host)) {
-    throw new SallyportError('SALLYPORT_FORBIDDEN_HOST', `"${host}" is not this API`);
-  }
-  const sent = /^bearer (.+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? '';
+function addRoutes(app: Application, services: Services): void {
+  addDaemonRoutes(app, services);
+  addSettingRoutes(app, services);
+  addSandboxRoutes(app, services);
+  addAuthorityRoutes(app, services);
+  addEnvironmentRoutes(app, services);
+  addSecretRoutes(app, services);
+  addPolicyRoutes(app, services);
+  addFilesystemRoutes(app, services);
+  addApprovalRoutes(app, services);
+  addBrowserRoutes(app, services);
+  addLogRoutes(app, services);
+  addToolRoutes(app, services);
+}
+
+/** @returns SALLYPORT_FORBIDDEN_HOST or SALLYPORT_UNAUTHORIZED; null for who may ask. */
+function refusalOf({ headers }: FastifyRequest, access: Access): SallyportError | null {
+  const host = (headers.host ?? '').toLowerCase();
+  const isOurs =
+    access.kind === 'unix'
+      ? UNIX_HOSTS.has(host.replace(/:\d+$/, ''))
+      : access.hosts().includes(host);
+  if (!isOurs) return new SallyportError('SALLYPORT_FORBIDDEN_HOST', `"${host}" is not this API`);
+  if (access.kind === 'unix') return null;
+  const sent = /^bearer (.+)$/i.exec(headers.authorization ?? '')?.[1] ?? '';
   const same = timingSafeEqual(Buffer.from(sha256(sent)), Buffer.from(sha256(access.token)));
-  if (!same)
-    throw new SallyportError('SALLYPORT_UNAUTHORIZED', 'the API token is missing or wrong');
+  return same
+    ? null
+    : new SallyportError('SALLYPORT_UNAUTHORIZED', 'the API token is missing or wrong');
 }
 
 /** Everything that goes wrong becomes one of ours; what we did not expect tells nothing of itself. */

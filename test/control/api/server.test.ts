@@ -329,6 +329,14 @@ t.test('who may call: by host on the socket, by host and token over TCP', async 
   t.match(await tcp({ host, authorization: 'Bearer wrong' }), unauthorized);
   t.match(await tcp({ host, authorization }), { status: 200 });
   t.match(await tcp({ host: `localhost:${port}`, authorization }), { status: 200 });
+  for (const target of ['/%zz', `/sandbox/${'x'.repeat(300)}`]) {
+    const odd = (headers: Record<string, string>) =>
+      send({ host: '127.0.0.1', port }, 'GET', target, { headers });
+    t.match(await odd({ host: 'attacker.test', authorization }), refused, 'no URL is no way in');
+    t.match(await odd({ host }), unauthorized);
+    const invalid = { status: 400, body: { code: 'SALLYPORT_REQUEST_INVALID' } };
+    t.match(await odd({ host, authorization }), invalid);
+  }
 
   // Not even with a rule for it does the proxy lead to the API, or to itself.
   await client.post('/sandbox', { name: 'box', source_address: '127.0.0.1' });
