@@ -138,20 +138,28 @@ export class GovernanceSync {
     throw new SallyportError('SALLYPORT_GOVERNANCE_FAILED', message, { cause: error });
   }
 
-  /** The rules first: a record of what is not in force would promise more than there is. */
+  /**
+   * The rules first: a record of what is not in force would promise more than there is. But before
+   * them that they end sooner: a death in between must not leave them the time of those before.
+   */
   async #take(word: Word): Promise<void> {
-    const { policy, store, source, clock, configure } = this.#options;
+    const { policy, source, clock, configure } = this.#options;
     const { organization, supportMessage, delegates, expiresMs, serial, digest } = word;
     const governance = { organization, delegates, available: true, supportMessage };
+    const before = this.#record;
+    if (before !== null && endOf(word) < endOf(before)) this.#keep({ ...before, expiresMs });
     if (!isSame(policy, governance, word)) {
       await policy.govern(governance, word.rules, word.pathRules);
     }
-    const record = { source: source.name, syncedMs: clock.wallMs(), expiresMs, serial, digest };
-    store.setSyncRecord(record);
-    this.#record = record;
+    this.#keep({ source: source.name, syncedMs: clock.wallMs(), expiresMs, serial, digest });
     if (this.#told !== supportMessage) await configure();
     this.#told = supportMessage;
     await this.#settle(); // It may have ended while it was read.
+  }
+
+  #keep(record: SyncRecord): void {
+    this.#options.store.setSyncRecord(record);
+    this.#record = record;
   }
 
   /** Grants hold as long as the word is young enough; looked at again when it no longer is. */
@@ -173,11 +181,11 @@ export class GovernanceSync {
   #leftMs(): number {
     const { clock, graceMs } = this.#options;
     if (this.#record === null) return 0;
-    const { syncedMs, expiresMs } = this.#record;
+    const { syncedMs } = this.#record;
     const nowMs = clock.wallMs();
     // A clock that was put back says nothing of how long it has been.
     const left = graceMs - Math.abs(nowMs - syncedMs);
-    return Math.max(0, Math.min(left, (expiresMs ?? Number.POSITIVE_INFINITY) - nowMs));
+    return Math.max(0, Math.min(left, endOf(this.#record) - nowMs));
   }
 
   #status(): SyncState['status'] {
@@ -193,6 +201,10 @@ export class GovernanceSync {
     const waitMs = this.#options.intervalMs * (0.9 + 0.2 * Math.random());
     this.#timer = setTimeout(() => void this.refresh().catch(() => {}), waitMs).unref();
   }
+}
+
+function endOf({ expiresMs }: Pick<SyncRecord, 'expiresMs'>): number {
+  return expiresMs ?? Number.POSITIVE_INFINITY;
 }
 
 /** Whether taking this over would change anything. */

@@ -1,6 +1,7 @@
 // How well an organisation's word is known, by a clock of the test: ok, failed, stale, unavailable, and
 // what then counts; the same over restarts.
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import t, { type Test } from 'tap';
 import { SallyportError } from '../../../src/base/errors.ts';
 import type { GovernanceSource, Word } from '../../../src/control/governance/source.ts';
@@ -184,6 +185,25 @@ t.test('a word that has an end', async (t) => {
   t.equal(bench.now, 'unavailable: rule_d', 'long before the grace');
   await bench.start();
   t.equal(bench.now, 'unavailable: rule_d');
+});
+
+t.test('a death amid a word leaves it no more time than it has', async (t) => {
+  const bench = new Bench(t);
+  await bench.start();
+  await bench.sync.refresh();
+  const disk = new DatabaseSync(bench.path);
+  t.teardown(() => disk.close());
+  disk.exec(`CREATE TRIGGER death BEFORE INSERT ON settings WHEN NEW.value LIKE '%"digest":"two"%'
+             BEGIN SELECT RAISE(ABORT, 'killed'); END`);
+  const rules = [ruleOf('rule_b', 'allow', 'short.test')];
+  const expiresMs = bench.nowMs + 10 * MINUTE_MS;
+  bench.says = async () => ({ ...WORD, rules, expiresMs, digest: 'two' });
+  await t.rejects(bench.sync.refresh());
+  await bench.start();
+  t.equal(bench.now, 'ok: rule_b', 'its rules are on the disk, and the rest of it is not');
+  bench.nowMs = expiresMs;
+  await bench.start();
+  t.equal(bench.now, 'unavailable: ');
 });
 
 t.test('only what is new is published; workers are told of a new message', async (t) => {
