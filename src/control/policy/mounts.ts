@@ -2,6 +2,7 @@
 // leads is found out first; then policy/mount.ts judges, by the rules that count at that moment.
 import type { Clock } from '../../base/clock.ts';
 import { SallyportError } from '../../base/errors.ts';
+import { FILE_PATH_BYTES_MAX } from '../../base/limits.ts';
 import { joinSegments, type PathSegments, type PathStyle } from '../../policy/file-path.ts';
 import {
   isForStyle,
@@ -106,12 +107,17 @@ export class Mounts {
    * @throws SALLYPORT_NOT_FOUND for a sandbox, SALLYPORT_PATH_INVALID, SALLYPORT_PATH_UNREADABLE,
    *   SALLYPORT_OVERLOADED
    */
-  judge(asked: MountRequest): Promise<JudgedMount> {
+  async judge(asked: MountRequest): Promise<JudgedMount> {
     const { disk, scopes, home } = this.#parts;
-    const { sandbox, writable } = asked;
+    const { path, sandbox, writable } = asked;
+    // Before it may have to wait: what has waited too long is recorded, as long as it is.
+    if (Buffer.byteLength(path) > FILE_PATH_BYTES_MAX) {
+      const message = `a path of more than ${FILE_PATH_BYTES_MAX} bytes cannot be judged`;
+      throw new SallyportError('SALLYPORT_PATH_INVALID', message);
+    }
     const scope = sandbox === undefined ? GLOBAL_SCOPE : scopes.numberOf(sandbox);
     return disk.look(async (look) => {
-      const resolved = await look.resolve(withHome(asked.path, home));
+      const resolved = await look.resolve(withHome(path, home));
       const reserved = await Promise.all(this.#parts.reserved.map((path) => look.follow(path)));
       const question = { scope, segments: resolved.segments, reserved };
       const { policy } = this.#parts;

@@ -4,7 +4,10 @@
 import { mkdirSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { systemClock } from '../../../src/base/clock.ts';
+import { SallyportError } from '../../../src/base/errors.ts';
 import type { MountExplained, MountResult } from '../../../src/control/api/schemas-filesystem.ts';
+import { Mounts } from '../../../src/control/policy/mounts.ts';
 import { parsePathPatterns } from '../../../src/policy/file-pattern.ts';
 import { recordsIn } from '../../helpers/audit.ts';
 import { startWorld, temporaryEnv, temporaryFolder, type World } from '../../helpers/control.ts';
@@ -268,4 +271,27 @@ t.test('an organisation decides, and its rules are not told', async (t) => {
   await policy.govern({ ...org, delegates: ['filesystem'] });
   t.match(await ask(world, `${root}/other`), { allowed: true });
   t.equal(policy.pathRules.length, 2, 'what it said before is gone');
+});
+
+t.test('what waits too long is recorded, and is not too long to be', async (t) => {
+  const recorded: object[] = [];
+  const mounts = new Mounts({
+    policy: { generation: 1 } as never,
+    scopes: { numberOf: () => 1 },
+    disk: {
+      style: 'linux',
+      look: async () => {
+        throw new SallyportError('SALLYPORT_PATH_UNREADABLE', 'the disk had no time for it');
+      },
+    } as never,
+    home: '/home/me',
+    reserved: [],
+    decisions: { record: async (decided) => void recorded.push(decided) },
+    clock: systemClock,
+  });
+  const ask = (path: string) => mounts.mount({ path, writable: false });
+  await t.rejects(ask('/work'), { code: 'SALLYPORT_PATH_UNREADABLE' });
+  await t.rejects(ask(`/${'x'.repeat(4_096)}`), { code: 'SALLYPORT_PATH_INVALID' });
+  t.match(recorded, [{ place: '/work', verdict: 'deny' }]);
+  t.equal(recorded.length, 1);
 });
