@@ -124,8 +124,8 @@ function nameVerdict(matcher: Matcher, question: Question): Verdict {
 }
 
 /**
- * An address is judged as itself. Where it is this machine under another spelling, a deny on
- * `localhost` closes it too; the loopback addresses proper are also opened by `localhost:PORT`.
+ * An address is judged as itself. Where it is this machine it has to be named under either guard, and a
+ * deny on `localhost` closes it too; the loopback addresses proper are also opened by `localhost:PORT`.
  */
 function addressVerdict(
   matcher: Matcher,
@@ -133,14 +133,15 @@ function addressVerdict(
   address: Address,
   namedOnly: boolean,
 ): Verdict {
-  const isLoopback = LOOPBACK.includes(address);
-  const asked = { ...question, host: address, namedOnly: namedOnly || isLoopback };
+  const isOurs = isThisMachine(address);
+  const asked = { ...question, host: address, namedOnly: namedOnly || isOurs };
   const verdict = matcher.match(asked);
-  if (isExplicitDeny(verdict) || !isThisMachine(address)) return verdict;
+  if (isExplicitDeny(verdict) || !isOurs) return verdict;
   const named = nameVerdict(matcher, question);
   if (isExplicitDeny(named)) return named;
   const http = verdict.http || named.http;
-  return { ...(isLoopback && verdict.action === 'deny' ? named : verdict), http };
+  const isProper = LOOPBACK.includes(address);
+  return { ...(isProper && verdict.action === 'deny' ? named : verdict), http };
 }
 
 export function isExplicitDeny({ action, kind }: Pick<Verdict, 'action' | 'kind'>): boolean {

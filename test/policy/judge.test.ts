@@ -105,6 +105,11 @@ t.test('private and metadata addresses must be named', async (t) => {
   t.equal(target([['allow', '**']], '10.0.0.1'), 'deny');
   t.equal(target([['allow', '**']], '10.0.0.1', 80, 'docker'), 'allow');
   t.equal(target([['allow', '**']], '169.254.169.254', 80, 'docker'), 'deny', 'not even then');
+  for (const host of ['127.0.0.1', '127.0.0.2', '127.255.255.254', '[::1]', '0.0.0.0']) {
+    t.equal(target([['allow', '**']], host, 80, 'docker'), 'deny', `${host} is this machine`);
+  }
+  t.equal(target([['allow', '127.0.0.2']], '127.0.0.2', 80, 'docker'), 'allow');
+  t.equal(target([['allow', 'localhost:80']], '127.0.0.2', 80, 'docker'), 'deny');
   t.equal(target([['allow', '**,10.0.0.0/8']], '10.0.0.1'), 'allow');
   t.equal(target([['allow', '**']], '8.8.8.8'), 'allow');
 });
