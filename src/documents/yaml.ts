@@ -1,5 +1,5 @@
 // YAML 1.2 as far as configuration needs it, with the place of every value. Anchors, tags, several
-// documents and keys that stand twice are refused: a file must mean what it looks like.
+// documents, older versions and keys that stand twice are refused: a file must mean what it looks like.
 import {
   isAlias,
   isCollection,
@@ -50,6 +50,10 @@ export class YamlText {
       const words = wordsOf(error);
       this.fault(this.#at(error.pos[0]), words);
       if (words === TOO_DEEP) break; // What follows is but an echo.
+    }
+    if (document.directives?.yaml.version !== '1.2') {
+      // Version 1.1 has merge keys (<<), and other ideas of what is a number or yes.
+      this.fault(this.#at(0), 'it is not of version 1.2; remove the %YAML line');
     }
     this.throwFaults();
     this.#root = document.contents;

@@ -190,6 +190,10 @@ t.test('YAML that could mean something else than it looks like is refused', asyn
     ['x: &x {}\ny: *x', '1:7: an anchor'],
     ['version: !!int "1"', '1:16: a tag, tag:yaml.org,2002:int'],
     ['version: 1\n---\nversion: 1', '2:1: a second document begins'],
+    [
+      '%YAML 1.1\n---\nversion: 1\nrules:\n- deny: a.com\n  <<: {protocols: [udp]}',
+      '1:1: it is not of version 1.2',
+    ],
     ['? [a]\n: 1', '1:3: With stringKeys, all keys must be strings'],
     ['['.repeat(10_000), 'it is nested too deeply'],
     [`rules: ${'['.repeat(40)}${']'.repeat(40)}`, 'it is nested too deeply'],
