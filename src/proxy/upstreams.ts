@@ -89,32 +89,37 @@ export class Upstreams {
     return (this.#http1OnlyUntilMs.get(key) ?? 0) > this.#tick.nowMs;
   }
 
+  /** Who comes while somebody dials waits for that connection. */
   async #http2Towards(key: string, permit: Permit): Promise<Spoken | null> {
-    const known = await this.#http2.get(key);
-    if (known === null || known?.dispatcher.usable) return known;
-    // Asked for anew: somebody else may have dialled while we waited.
-    const again = await this.#http2.get(key);
-    if (again === null || again?.dispatcher.usable) return again;
-    const opened = this.#openHttp2(key, permit);
-    if (this.#http2.size >= HTTP2_ORIGINS_MAX) await this.#closeOldestHttp2();
+    for (let known = this.#http2.get(key); known !== undefined; known = this.#http2.get(key)) {
+      const spoken = await known;
+      if (spoken === null || spoken.dispatcher.usable) return spoken;
+      this.#forgetHttp2(key, known);
+    }
+    // Nothing is awaited from the look above on, or many would dial at once.
+    if (this.#http2.size >= HTTP2_ORIGINS_MAX) void this.#closeOldestHttp2();
+    const opened = this.#openHttp2(key, permit, () => this.#forgetHttp2(key, opened));
     this.#http2.set(key, opened);
-    opened.catch(() => this.#http2.delete(key));
+    opened.catch(() => this.#forgetHttp2(key, opened));
     return opened;
   }
 
-  async #openHttp2(key: string, permit: Permit): Promise<Spoken | null> {
+  /** Unless another has taken its place. */
+  #forgetHttp2(key: string, known: Promise<Spoken | null>): void {
+    if (this.#http2.get(key) === known) this.#http2.delete(key);
+  }
+
+  async #openHttp2(key: string, permit: Permit, forget: () => void): Promise<Spoken | null> {
     const socket = await dialSecure(permit, ['h2', 'http/1.1'], this.#trust);
     if (socket.alpnProtocol !== 'h2') {
-      this.#http2.delete(key);
+      forget();
       if (this.#http1OnlyUntilMs.size >= HTTP2_ORIGINS_MAX) this.#http1OnlyUntilMs.clear();
       this.#http1OnlyUntilMs.set(key, this.#tick.nowMs + HTTP2_UNKNOWN_MS);
       this.#pool(key, permit, this.#trust, socket);
       return null;
     }
     const { host, port } = permit.target;
-    const dispatcher = new Http2Origin(hostField(host, port, 443), socket, () => {
-      this.#http2.delete(key);
-    });
+    const dispatcher = new Http2Origin(hostField(host, port, 443), socket, forget);
     const address = parseAddress(socket.remoteAddress ?? '');
     const spoken: Spoken = { dispatcher, address, alert: null };
     noteAlerts(socket, spoken);

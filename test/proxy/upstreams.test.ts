@@ -1,5 +1,6 @@
 // Connections go to the permit's addresses and to no other place, whatever the name says.
 import { once } from 'node:events';
+import { createSecureServer, type ServerHttp2Session } from 'node:http2';
 import tap, { type Test } from 'tap';
 import { Pool } from 'undici';
 import { systemClock } from '../../src/base/clock.ts';
@@ -10,6 +11,7 @@ import { Permit } from '../../src/proxy/decide.ts';
 import { dial } from '../../src/proxy/route.ts';
 import { Trust } from '../../src/proxy/secure.ts';
 import { type Upstream, Upstreams } from '../../src/proxy/upstreams.ts';
+import { certificate, listening } from '../helpers/intercept.ts';
 import { type Origin, tcpOrigin, within } from '../helpers/wire.ts';
 
 function permit(addresses: string[], port: number, host = 'no-such-name.test'): Permit {
@@ -103,6 +105,35 @@ tap.test('pools are kept by where they lead', async (t) => {
   t.equal(second.address, '127.0.0.2', 'the address in use, not the first of the list');
   await upstreams.destroy();
   t.equal(upstreams.size, 0);
+});
+
+tap.test('of HTTP/2 one connection serves all who ask at once', async (t) => {
+  const server = createSecureServer(certificate);
+  const sessions: ServerHttp2Session[] = [];
+  server.on('session', (session) => sessions.push(session));
+  const port = await listening(t, server);
+  const trust = new Trust(systemClock, [certificate.authority]);
+  const upstreams = new Upstreams(trust, { nowMs: 0 });
+  const towards = permit(['127.0.0.1'], port, 'localhost');
+  const several = async (): Promise<number> => {
+    const asked = Array.from({ length: 20 }, () => upstreams.secureTowards(towards, true));
+    return new Set(await Promise.all(asked)).size;
+  };
+  t.equal(await several(), 1);
+  t.equal(upstreams.size, 1);
+  while (sessions.length === 0) await new Promise(setImmediate);
+  sessions[0]?.destroy();
+  while (upstreams.size > 0) await new Promise(setImmediate);
+  t.equal(await several(), 1, 'and the next one likewise');
+  while (sessions.length === 1) await new Promise(setImmediate);
+  t.equal(sessions.length, 2);
+  t.equal(upstreams.size, 1);
+  server.close();
+  await upstreams.destroy();
+  await t.rejects(
+    Promise.all(Array.from({ length: 3 }, () => upstreams.secureTowards(towards, true))),
+  );
+  t.equal(upstreams.size, 0, 'nor is a failure kept');
 });
 
 tap.test('a pool whose last connection ended is let go', async (t) => {
