@@ -1,10 +1,11 @@
 // Phase 1 of 5: one client connection. It cuts the byte stream into requests, hands them to the
 // pipeline one after the other, and decides when the connection is over. It judges nothing.
 import type { Socket } from 'node:net';
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { SallyportError } from '../base/errors.ts';
 import { HEAD_BYTES_MAX } from '../base/limits.ts';
 import { BodyDecoder } from './body.ts';
+import { IncomingContent } from './content.ts';
 import type { Client, Inside, Serve } from './exchange.ts';
 import { parseRequestHead, type RequestHead } from './head.ts';
 import type { Origin } from './identify.ts';
@@ -76,11 +77,6 @@ export class Connection implements Client, Held {
     socket.on('end', this.#onEnd);
     socket.on('error', () => {}); // 'close' follows and says it all.
     socket.on('close', () => this.#onClose());
-  }
-
-  /** More content is wanted. */
-  wantContent(): void {
-    this.socket.resume();
   }
 
   get gone(): boolean {
@@ -228,7 +224,7 @@ export class Connection implements Client, Held {
 
   #streamContent(length: number | null, rest: Buffer): Buffer | Readable {
     this.#decoder = new BodyDecoder(length === null ? 'chunked' : 'length', length ?? 0);
-    const content = new IncomingContent(this);
+    const content = new IncomingContent(() => this.socket.resume());
     this.#content = content;
     if (rest.length > 0) {
       const used = this.#feed(rest);
@@ -246,9 +242,9 @@ export class Connection implements Client, Held {
       let full = false;
       const used = decoder.push(chunk, 0, chunk.length, (slice: Buffer) => {
         this.contentBytes += slice.length;
-        if (!content.push(slice)) full = true;
+        if (!content.add(slice)) full = true;
       });
-      if (decoder.done) content.push(null);
+      if (decoder.done) content.finish();
       else if (full) this.socket.pause();
       return used;
     } catch (error) {
@@ -312,27 +308,5 @@ export class Connection implements Client, Held {
     this.socket.off('data', this.#onData);
     this.socket.end();
     this.socket.resume(); // Unread bytes at close would send RST and lose the answer (RFC 9112 section 9.6).
-  }
-}
-
-/** Request content on its way upstream; reads the client only as fast as it is taken. */
-class IncomingContent extends Readable {
-  readonly #connection: Connection;
-
-  constructor(connection: Connection) {
-    super({ highWaterMark: 65_536 });
-    this.#connection = connection;
-    this.on('error', () => {}); // Whoever reads it is told; nobody may be reading yet.
-  }
-
-  override _read(): void {
-    this.#connection.wantContent();
-  }
-
-  /** All content, when its end has been read. One read() may give one piece of it or all (Node 26, 24). */
-  whole(): Buffer {
-    const pieces: Buffer[] = [];
-    for (let piece = this.read(); piece !== null; piece = this.read()) pieces.push(piece);
-    return pieces.length === 1 && pieces[0] !== undefined ? pieces[0] : Buffer.concat(pieces);
   }
 }

@@ -7,7 +7,7 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2';
-import { type Duplex, Readable } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { SallyportError } from '../base/errors.ts';
 import {
@@ -26,6 +26,7 @@ import {
   HTTP2_WINDOW_BYTES,
 } from '../base/limits.ts';
 import type { Held, Phase } from './accept.ts';
+import { IncomingContent } from './content.ts';
 import type { Client, Inside, Serve } from './exchange.ts';
 import { type Http2Head, readHttp2Head } from './http2-head.ts';
 import { Http2Reply } from './http2-reply.ts';
@@ -178,7 +179,7 @@ class StreamClient implements Client {
   #sinceMs = 0;
   readonly #connection: Http2Connection;
   readonly #stream: ServerHttp2Stream;
-  #content: StreamContent | null = null;
+  #content: IncomingContent | null = null;
 
   constructor(connection: Http2Connection, stream: ServerHttp2Stream) {
     this.#connection = connection;
@@ -195,7 +196,7 @@ class StreamClient implements Client {
   }
 
   stream(): Readable {
-    this.#content = new StreamContent(this.#stream, (bytes) => {
+    this.#content = contentOf(this.#stream, (bytes) => {
       this.contentBytes += bytes;
       this.touch();
     });
@@ -236,31 +237,36 @@ class StreamClient implements Client {
   }
 }
 
-/** Request content on its way upstream; a stream of its own, since its reader may destroy it early. */
-class StreamContent extends Readable {
-  readonly #stream: ServerHttp2Stream;
-
-  constructor(stream: ServerHttp2Stream, counted: (bytes: number) => void) {
-    super({ highWaterMark: 65_536 });
-    this.#stream = stream;
-    this.on('error', () => {}); // Whoever reads it is told; nobody may be reading yet.
-    stream.on('data', (chunk: Buffer) => {
-      counted(chunk.length);
-      if (!this.destroyed && !this.push(chunk)) stream.pause();
-    });
-    stream.once('end', () => this.#end());
-    stream.once('aborted', () => this.#cut());
-  }
-
-  override _read(): void {
-    this.#stream.resume();
-  }
-
-  #end(): void {
-    if (!this.destroyed) this.push(null);
-  }
-
-  #cut(): void {
-    this.destroy(new SallyportError('SALLYPORT_REQUEST_MALFORMED', 'the content is incomplete'));
-  }
+/**
+ * Request content on its way upstream; a stream of its own, since its reader may destroy it early.
+ *
+ * @param counted  told how many bytes have come.
+ */
+function contentOf(stream: ServerHttp2Stream, counted: (bytes: number) => void): IncomingContent {
+  const push = stream.push.bind(stream);
+  const content = new IncomingContent(() => {
+    if (!stream.isPaused()) return;
+    stream.resume();
+    push(NOTHING); // Node asks for more when it was given something.
+  });
+  const take = (chunk: Buffer): boolean => {
+    counted(chunk.length);
+    return content.add(chunk) || content.destroyed;
+  };
+  stream.on('data', (chunk: Buffer) => {
+    // What Node has kept must not be overtaken.
+    if (!take(chunk) && stream.readableLength === 0) stream.pause();
+  });
+  // Frames of the window go on coming while a stream is paused, and Node would keep each by itself.
+  stream.push = (chunk: Buffer | null) => {
+    if (chunk === null || !stream.isPaused() || stream.readableLength > 0) return push(chunk);
+    take(chunk);
+    return false;
+  };
+  stream.once('end', () => content.finish());
+  stream.once('aborted', () => {
+    const error = new SallyportError('SALLYPORT_REQUEST_MALFORMED', 'the content is incomplete');
+    content.destroy(error);
+  });
+  return content;
 }
