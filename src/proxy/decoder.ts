@@ -86,7 +86,8 @@ export class Decoder implements Flow {
   /** All of the coded content is there. */
   end(): void {
     this.#isWhole = true;
-    if (this.#transform.readableEnded) this.#sink.end();
+    // Some send a coding with no content at all.
+    if (this.#transform.readableEnded || this.#coded === 0) this.#sink.end();
     else this.#transform.end();
   }
 

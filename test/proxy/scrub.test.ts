@@ -111,6 +111,18 @@ for (const [coding, encode] of Object.entries({
   });
 }
 
+tap.test('content of no bytes is whole in any coding', async (t) => {
+  for (const coding of ['gzip', 'deflate', 'br', 'zstd']) {
+    const { proxy, port } = await scene(t, (_, response) => {
+      response.setHeader('content-encoding', coding);
+      response.end();
+    });
+    t.match(await ask1(t, proxy, port), /^HTTP\/1.1 200 /, coding);
+    const session = await http2Inside(t, proxy, port);
+    t.match(await ask(session, { ':path': '/' }), { status: 200, content: '' }, coding);
+  }
+});
+
 tap.test('fields, reason and trailers', async (t) => {
   const server = tlsServer((socket) => {
     socket.write(
