@@ -91,12 +91,12 @@ async function answerHere(
   { scope, received, renew }: TokenExchange,
 ): Promise<void> {
   if (tokenEndpoint.signedOut) {
-    say(received.reply, 400, '', { error: 'invalid_grant' }); // Nobody signed in; it will ask to.
+    say(received.reply, 400, { error: 'invalid_grant' }); // Nobody signed in; it will ask to.
     return;
   }
   await renew(id);
   const { access, refresh } = tokenSentinels(tokenEndpoint, scope);
-  say(received.reply, 200, '', {
+  say(received.reply, 200, {
     access_token: access,
     refresh_token: refresh,
     token_type: 'Bearer',
@@ -117,9 +117,9 @@ async function signIn(
     if (held.isTooLarge) throw refused(`the answer has more than ${OAUTH_ANSWER_BYTES_MAX} bytes`);
     throw error;
   }
-  const { status, reason, content } = held;
+  const { status, content } = held;
   if (content.length === 0) {
-    begin(received.reply, status, reason, [], 0);
+    received.reply.start(status, '', '', 0);
     received.reply.end('');
     return;
   }
@@ -127,29 +127,19 @@ async function signIn(
   const { text, tokens } = withoutTokens(content.toString(), sentinels);
   // Not before they are kept: the sandbox has nothing else to sign in with again.
   if (tokens !== null && status < 300) await keep({ id, scope, request, tokens });
-  write(received.reply, status, reason, text);
+  write(received.reply, status, text);
 }
 
-function say(reply: Answer, status: number, reason: string, body: object): void {
-  write(reply, status, reason, JSON.stringify(body));
+function say(reply: Answer, status: number, body: object): void {
+  write(reply, status, JSON.stringify(body));
 }
 
-/** None of the endpoint's own fields go along: any of them may hold a token. */
-function write(reply: Answer, status: number, reason: string, text: string): void {
+/** Neither the endpoint's own fields nor its reason phrase go along: any of them may hold a token. */
+function write(reply: Answer, status: number, text: string): void {
   const content = Buffer.from(text);
-  begin(reply, status, reason, JSON_FIELDS, content.length);
+  reply.start(status, '', fieldLines(JSON_FIELDS), content.length);
   reply.data(content);
   reply.end('');
-}
-
-function begin(
-  reply: Answer,
-  status: number,
-  reason: string,
-  fields: readonly string[],
-  length: number,
-): void {
-  reply.start(status, reason, fieldLines(fields), length);
 }
 
 /** @throws SALLYPORT_TOKEN_EXCHANGE_REFUSED for more than may be held */
@@ -177,7 +167,6 @@ function fieldOf(fields: readonly string[], name: string): string {
 /** An answer that is held back until it is whole. */
 class HeldAnswer implements Answer {
   status = 0;
-  reason = '';
   bytes = 0;
   closes = false;
   isTooLarge = false;
@@ -200,9 +189,8 @@ class HeldAnswer implements Answer {
     // Its fields could hold a token, too, and nobody waits for it.
   }
 
-  start(status: number, reason: string): void {
+  start(status: number): void {
     this.status = status;
-    this.reason = reason;
   }
 
   data(chunk: Buffer): boolean {
