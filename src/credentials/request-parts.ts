@@ -122,8 +122,9 @@ function decoded(text: string): string {
 
 /**
  * Whether a server could take a path for another one. Servers differ in what they undo first: percent-
- * encoding, parameters (`;`), empty segments. Where a path that climbs (`..`) ends depends on all of
- * that, so it could be any; clients resolve that themselves (RFC 3986 section 5.2.4).
+ * encoding, parameters (`;`), empty segments; to some, what stands behind `//` is a host. Where a path
+ * that climbs (`..`) ends depends on all of that, so it could be any; clients resolve that themselves
+ * (RFC 3986 section 5.2.4).
  *
  * @param path    as it was sent.
  * @param wanted  as a URL has it.
@@ -131,8 +132,9 @@ function decoded(text: string): string {
 export function couldMean(path: string, wanted: string): boolean {
   const [bare = ''] = path.split('?', 1);
   if (/(?:^|[\\/])\.\.(?:[\\/;?#\0]|$)/.test(unescaped(bare))) return true;
-  const withoutParameters = bare.replace(/;[^/]*/g, '');
-  return [bare, withoutParameters].some((one) => plainPath(one) === plainPath(wanted));
+  const behindHost = bare.replace(/^\/{2,}[^/]*/, ''); // As new URL(path, base) reads it.
+  const readings = [bare, behindHost].flatMap((one) => [one, one.replace(/;[^/]*/g, '')]);
+  return readings.some((one) => plainPath(one) === plainPath(wanted));
 }
 
 /** Spellings without a difference, as one. */

@@ -120,6 +120,8 @@ t.test('a sentinel whose grant is gone goes as it is, to where that went', async
 const SPELLINGS = [
   '/TOKEN',
   '//%74oken/',
+  '//x/token',
+  '///x;a/token;a%2Fb',
   '/./token',
   '/token?a',
   '/token;a',
