@@ -8,6 +8,7 @@ export const RULE_ID_BYTES_MAX = 64; // A UUID is 36; preset names are at most 3
 export const RULES_MAX = 1_048_575; // 20 bits of rule index in the image; the design asks for 10^6.
 export const RULE_RESOURCES_MAX = 10_000; // One command line cannot carry more (ARG_MAX).
 export const KIT_ENTRIES_MAX = 10_000; // Of one list of a kit; real ones have dozens.
+export const KIT_PATHS_MAX = 1_024; // Of all its HTTP rules: each request to a host is held against every path for it.
 export const KIT_NAME_CHARACTERS_MAX = 512; // Of several kits together; one has a few words.
 export const SANDBOXES_MAX = 100_000;
 export const SANDBOX_NAME_BYTES_MAX = 63; // A DNS label, so that it can be a host name later.

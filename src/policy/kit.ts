@@ -1,7 +1,7 @@
 // The rules that a kit brings with it: what its sandbox may reach while it is set up, and while the agent
 // runs. The form is that of network-policy@2 of the public kit specification.
 import { SallyportError } from '../base/errors.ts';
-import { RULE_ID_BYTES_MAX } from '../base/limits.ts';
+import { KIT_PATHS_MAX, RULE_ID_BYTES_MAX } from '../base/limits.ts';
 import type { Decision, KitPhase, Rule } from './rule.ts';
 import { type RuleFacts, ruleFacts } from './rule-facts.ts';
 
@@ -49,6 +49,10 @@ export function rulesOfKit(kit: Kit, holder: KitHolder): KitRule[] {
       return fault === null ? [] : [`${phase}.${decision} element ${index + 1}: ${fault}`];
     }),
   );
+  const paths = LISTS.flatMap(({ phase, decision }) => kit[phase][decision].map(pathsOf));
+  const count = paths.reduce((sum, one) => sum + one, 0);
+  // A worker that judges by very many keeps all sandboxes waiting, not only that of the kit.
+  if (count > KIT_PATHS_MAX) faults.push(`it has ${count} paths; at most ${KIT_PATHS_MAX} fit`);
   if (faults.length > 0) throw invalid(`kit "${kit.name}": ${faults.join('; ')}`);
   return LISTS.flatMap(({ phase, decision }) =>
     draftsOf(kit[phase][decision]).map(({ entry, suffix }) => ({
@@ -102,6 +106,12 @@ function checkLiteral(hosts: readonly string[]): void {
 
 function isBounded(entry: KitEntry): boolean {
   return typeof entry !== 'string' && (entry.methods !== undefined || entry.paths !== undefined);
+}
+
+/** How many patterns a request is held against because of an entry; without any it is one, for all paths. */
+function pathsOf(entry: KitEntry): number {
+  if (typeof entry === 'string' || !isBounded(entry)) return 0;
+  return entry.paths?.length ?? 1;
 }
 
 function hostsOf(entry: KitEntry): readonly string[] {

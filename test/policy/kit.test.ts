@@ -1,4 +1,5 @@
 import t from 'tap';
+import { KIT_PATHS_MAX } from '../../src/base/limits.ts';
 import {
   faultOfKitEntry,
   KIT_PHASES,
@@ -98,6 +99,21 @@ t.test('an id fits whatever the sandbox is called', async (t) => {
     t.ok(id.length <= 64, id);
     t.match(id, /^kit:#7:/);
   }
+});
+
+t.test('a kit has no more paths than a request can be held against', async (t) => {
+  const of = (count: number): Kit => {
+    const entry = { hosts: ['a.com'], methods: ['GET'] };
+    const paths = Array.from({ length: 64 }, (_, i) => `/p${i}`);
+    const whole = Array.from({ length: Math.floor(count / 64) }, () => ({ ...entry, paths }));
+    const rest = Array.from({ length: count % 64 }, () => entry);
+    return { name: 'k', install: { allow: whole, deny: [] }, runtime: { allow: [], deny: rest } };
+  };
+  t.equal(rulesOfKit(of(KIT_PATHS_MAX), HOLDER).length, KIT_PATHS_MAX / 64);
+  t.throws(() => rulesOfKit(of(KIT_PATHS_MAX + 1), HOLDER), {
+    code: 'SALLYPORT_POLICY_INVALID',
+    message: `kit "k": it has ${KIT_PATHS_MAX + 1} paths; at most ${KIT_PATHS_MAX} fit`,
+  });
 });
 
 t.test('every fault is named with its place', async (t) => {
