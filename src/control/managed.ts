@@ -131,10 +131,8 @@ function approvalsOf(
     waitMs: () => configuration.live.approvalWaitMs,
     onNew: ({ id, sandbox, host, port }) =>
       logger.info({ approval: id, sandbox, host, port }, 'an approval is asked for'),
-    onResponse: async (responded) => {
-      await state.audit.append(approvalRecord(responded, clock.wallMs(), policy.generation));
-      const { rule, expiresAtMs } = responded;
-      if (rule !== null && expiresAtMs !== null) expiry.watch([{ id: rule, expiresAtMs }]);
-    },
+    onEnding: () => expiry.watch(policy.rules),
+    onResponse: (responded) =>
+      state.audit.append(approvalRecord(responded, clock.wallMs(), policy.generation)),
   });
 }

@@ -64,6 +64,8 @@ type Parts = {
   readonly waitMs: () => number;
   /** Called when a destination is asked for that nobody has been told of. */
   readonly onNew: (approval: PendingApproval) => void;
+  /** Called when a rule that ends may be in force, also one that was told to have failed. */
+  readonly onEnding: () => void;
   /** @returns when it is on file @throws when it cannot be */
   readonly onResponse: (responded: Responded) => Promise<void>;
 };
@@ -139,7 +141,7 @@ export class Approvals {
     option: ApprovalOption,
     lifeMs: number | null,
   ): Promise<Responded> {
-    const { policy, clock, onResponse } = this.#parts;
+    const { policy, clock, onEnding, onResponse } = this.#parts;
     if (option !== 'allow') {
       const responded = { approval, option, rule: null, expiresAtMs: null };
       await onResponse(responded);
@@ -149,7 +151,8 @@ export class Approvals {
     const expiresAtMs = lifeMs === null ? null : clock.wallMs() + lifeMs;
     const place = formatHostPort(host, port);
     const approved = { expiresAtMs };
-    const [rule] = await policy.add([{ decision: 'allow', resources: [place], sandbox, approved }]);
+    const adding = policy.add([{ decision: 'allow', resources: [place], sandbox, approved }]);
+    const [rule] = await (expiresAtMs === null ? adding : adding.finally(onEnding));
     const responded = { approval, option, rule: rule?.id ?? null, expiresAtMs };
     try {
       await onResponse(responded);

@@ -19,12 +19,13 @@ function bench(mode: ApprovalMode = 'wait', waitMs = 60_000) {
   const told: PendingApproval[] = [];
   const responses: Responded[] = [];
   const policy = { governance: null as object | null, preset: 'deny-all' as string | null };
-  const state = { mode, nowMs: 1_000, disk: true };
+  const state = { mode, nowMs: 1_000, disk: true, stuck: false, ending: 0 };
   const ended: string[] = [];
   const approvals = new Approvals({
     policy: {
       add: async (rules: readonly NewRule[]) => {
         added.push(...rules);
+        if (state.stuck) throw new Error('a lane is stuck');
         return rules.map((_, i) => ({ id: `rule-${added.length + i}` }));
       },
       end: async (ids: readonly string[]) => void ended.push(...ids),
@@ -45,6 +46,7 @@ function bench(mode: ApprovalMode = 'wait', waitMs = 60_000) {
     mode: () => state.mode,
     waitMs: () => waitMs,
     onNew: (approval) => told.push(approval),
+    onEnding: () => void state.ending++,
     onResponse: async (responded) => {
       if (!state.disk) throw new Error('the disk is full');
       responses.push(responded);
@@ -159,6 +161,17 @@ t.test('dismiss writes nothing', async (t) => {
   t.equal(await held, 'refused');
   t.strictSame([added.length, approvals.list().length], [0, 0]);
   t.match(responses, [{ option: 'dismiss', rule: null }]);
+});
+
+t.test('a rule that stands in spite of a stuck lane is seen to end, too', async (t) => {
+  const { approvals, ask, idOf, responses, state } = bench('ask');
+  await ask('a.test');
+  state.stuck = true;
+  await t.rejects(approvals.respond(idOf('a.test'), 'allow', 60_000), /stuck/);
+  t.equal(state.ending, 1);
+  await t.rejects(approvals.respond(idOf('a.test'), 'allow'), /stuck/);
+  t.equal(state.ending, 1, 'nothing ends where it is for good');
+  t.strictSame(responses, []);
 });
 
 t.test('leave for one request does not outlive a reset', async (t) => {
