@@ -1,15 +1,7 @@
 // The certificate authority on the disk, and the keys of session tickets. Made at the first start,
 // renewed before it ends, replaced by the operator's own. Its key is read here and by the workers.
 import { randomBytes } from 'node:crypto';
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  writeSync,
-} from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { z } from 'zod';
 import type { Clock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
@@ -22,6 +14,7 @@ import {
   importAuthority,
   needsRenewal,
 } from '../tls/authority.ts';
+import { replaceFile } from './replace-file.ts';
 
 const NAME = 'Sallyport Proxy CA';
 const TICKET_KEYS_BYTES = 48;
@@ -47,6 +40,8 @@ export type AuthorityOptions = {
   readonly clock: Clock;
   /** Tells all workers; resolves when all of them go by it. */
   readonly onChange: () => Promise<void>;
+  /** It cannot be renewed, and has not ended yet. */
+  readonly onTrouble: (error: unknown) => void;
 };
 
 export class Authority {
@@ -112,23 +107,19 @@ export class Authority {
 
   /** On the disk whole, or not at all. */
   #keep(kept: z.infer<typeof Kept>): z.infer<typeof Kept> {
-    const draft = `${this.#options.path}.draft`;
-    const descriptor = openSync(draft, 'w', 0o600);
-    try {
-      writeSync(descriptor, `${JSON.stringify(kept)}\n`);
-      fsyncSync(descriptor);
-    } finally {
-      closeSync(descriptor);
-    }
-    renameSync(draft, this.#options.path);
+    replaceFile(this.#options.path, `${JSON.stringify(kept)}\n`);
     this.#kept = kept;
     return kept;
   }
 
   async #renewTicketKeys(): Promise<void> {
     this.#ticketKeys = randomBytes(TICKET_KEYS_BYTES);
-    const { clock } = this.#options;
-    if (!this.#kept.imported && needsRenewal(this.#kept, clock.wallMs())) this.#made();
+    const { clock, onTrouble } = this.#options;
+    try {
+      if (!this.#kept.imported && needsRenewal(this.#kept, clock.wallMs())) this.#made();
+    } catch (error) {
+      onTrouble(error); // There is time: it is tried again with the next keys.
+    }
     await this.#options.onChange().catch(() => {}); // The next change tells it too.
   }
 }

@@ -1,4 +1,5 @@
 // What the API changes and the workers go by: rules, sandboxes, secrets, the authority.
+import type { Logger } from 'pino';
 import { Vault } from '../credentials/vault.ts';
 import type { Publisher } from '../matcher/publish.ts';
 import { styleOf } from '../policy/file-path.ts';
@@ -60,19 +61,23 @@ export async function manage(
     await configure();
     trust.refresh();
   };
-  const authority = new Authority({ path: paths.authority, clock, onChange });
+  const authority = new Authority({
+    path: paths.authority,
+    clock,
+    onChange,
+    onTrouble: troubleIn(logger, 'the authority, which ends soon, cannot be renewed'),
+  });
   closing.push(() => authority.close());
   const trust = new TrustFiles({
     folder: paths.trust,
     authority: () => authority.material.trustPem,
     upstream: configuration.upstreamAuthorities,
-    onTrouble: (error) =>
-      logger.error({ error: describe(error) }, 'the files for sandboxes cannot be written'),
+    onTrouble: troubleIn(logger, 'the files for sandboxes cannot be written'),
   });
   trust.refresh();
   const provision = (sandbox: StoredSandbox): Promise<void> => provisionKit(sandbox, policy);
-  const hooks = { configure, provision, dropScope };
-  const sandboxes = new Sandboxes({ store, clock, ...hooks, reservedPaths: [paths.socket] });
+  const reservedPaths = [paths.socket];
+  const sandboxes = new Sandboxes({ store, clock, configure, provision, dropScope, reservedPaths });
   const secrets = new Secrets({
     store: store.secrets,
     vault: new Vault(keys),
@@ -87,8 +92,7 @@ export async function manage(
   closing.push(() => policy.settled());
   await restoreKits(sandboxes.list(), policy);
   const parts = { policy, sandboxes, state, configuration, around };
-  const mounts = mountsOf(parts);
-  const approvals = approvalsOf(parts, closing);
+  const [mounts, approvals] = [mountsOf(parts), approvalsOf(parts, closing)];
   return { policy, mounts, approvals, sandboxes, secrets, authority, trust, workers, configure };
 }
 
@@ -119,7 +123,7 @@ function approvalsOf(
   const expiry = new Expiry(
     clock,
     (ids) => policy.end(ids),
-    (error) => logger.error({ error: describe(error) }, 'rules that have ended are still in force'),
+    troubleIn(logger, 'rules that have ended are still in force'),
   );
   closing.push(() => expiry.close());
   expiry.watch(policy.rules);
@@ -135,4 +139,8 @@ function approvalsOf(
     onResponse: (responded) =>
       state.audit.append(approvalRecord(responded, clock.wallMs(), policy.generation)),
   });
+}
+
+function troubleIn(logger: Logger, what: string): (error: unknown) => void {
+  return (error) => logger.error({ error: describe(error) }, what);
 }

@@ -1,9 +1,12 @@
 // The authority on the disk: made once, replaced whole, told to the workers. The routes are
 // src/control/api/routes-authority.ts.
 import { X509Certificate } from 'node:crypto';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { mock } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import { TICKET_KEYS_MS } from '../../src/base/limits.ts';
 import { Authority } from '../../src/control/authority.ts';
 import { TestAuthority } from '../helpers/certificates.ts';
 import { startWorld, temporaryFolder } from '../helpers/control.ts';
@@ -14,6 +17,9 @@ function open(t: Test, path: string, nowMs = Date.now()): { authority: Authority
     path,
     clock: { wallMs: () => nowMs, monotonicMs: () => 0 },
     onChange: async () => void told.push(authority.material.certificatePem),
+    onTrouble: (error) => {
+      throw error;
+    },
   });
   t.teardown(() => authority.close());
   return { authority, told };
@@ -27,6 +33,38 @@ t.test('made at the first start, and kept', async (t) => {
   t.match(authority.info(), { imported: false, key: /ec prime256v1/ });
   const later = open(t, path, Date.parse(authority.info().not_after) - 86_400_000);
   t.not(later.authority.info().serial, authority.info().serial, 'renewed before it ends');
+});
+
+t.test('one that cannot be renewed takes nothing down, and is renewed later', async (t) => {
+  mock.timers.enable({ apis: ['setInterval'] });
+  t.teardown(() => mock.timers.reset());
+  const folder = join(temporaryFolder(t), 'state');
+  mkdirSync(folder);
+  const path = join(folder, 'authority.json');
+  const [told, troubles]: [string[], unknown[]] = [[], []];
+  const now = { ms: Date.now() };
+  const authority: Authority = new Authority({
+    path,
+    clock: { wallMs: () => now.ms, monotonicMs: () => 0 },
+    onChange: async () => void told.push(authority.info().serial),
+    onTrouble: (error) => void troubles.push(error),
+  });
+  t.teardown(() => authority.close());
+  const { serial, not_after: end } = authority.info();
+  now.ms = Date.parse(end) - 86_400_000;
+  rmSync(folder, { recursive: true });
+  mock.timers.tick(TICKET_KEYS_MS);
+  await setImmediate();
+  t.match(
+    [troubles, told],
+    [[{ code: 'ENOENT' }], [serial]],
+    'and the new keys of tickets are told',
+  );
+  mkdirSync(folder);
+  mock.timers.tick(TICKET_KEYS_MS);
+  await setImmediate();
+  t.strictSame([troubles.length, told.length], [1, 2]);
+  t.not(told[1], serial);
 });
 
 t.test('a new one is told before it is answered', async (t) => {

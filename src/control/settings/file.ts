@@ -1,10 +1,10 @@
 // The file of the settings that a user made, as one JSON object from key to value. What is in it is
 // taken whole or refused whole, every fault with its key; a write is on the disk whole or not at all.
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { SallyportError } from '../../base/errors.ts';
 import { nearest } from '../../base/nearest.ts';
+import { replaceFile } from '../replace-file.ts';
 import { type GivenValues, SETTING_KEYS, SETTINGS, type SettingKey } from './keys.ts';
 
 const SCHEMA_KEY = '$schema'; // Editors complete and check by it.
@@ -49,18 +49,7 @@ export function readOverrides(path: string): Record<string, unknown> {
 
 /** @throws what keeps it from being written; the file is as it was, then */
 export function writeOverrides(path: string, overrides: Record<string, unknown>): void {
-  const draft = `${path}.draft`;
-  const file = openSync(draft, 'w', 0o600);
-  try {
-    writeFileSync(file, `${JSON.stringify(overrides, null, 2)}\n`); // All of it, or it throws.
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-  renameSync(draft, path);
-  const folder = openSync(dirname(path), 'r');
-  fsyncSync(folder);
-  closeSync(folder);
+  replaceFile(path, `${JSON.stringify(overrides, null, 2)}\n`);
 }
 
 /**

@@ -1,14 +1,13 @@
 // Settings from a file, the environment and options: what wins, what is refused and how it is named,
 // and the file itself. Covers src/control/settings/keys.ts, src/control/settings/checks.ts and
 // src/control/settings/file.ts.
-import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { instanceOptions } from '../../../src/control/settings/effect.ts';
-import { settingsSchema, writeOverrides } from '../../../src/control/settings/file.ts';
+import { settingsSchema } from '../../../src/control/settings/file.ts';
 import {
   type GivenValues,
   isLive,
@@ -255,17 +254,4 @@ t.test('what is published is what holds', async (t) => {
     }),
     'run scripts/write-settings-doc.ts',
   );
-});
-
-t.test('a file for which there is no room stays as it was', async (t) => {
-  const path = join(temporaryFolder(t), 'settings.json');
-  writeOverrides(path, { 'network.via': true });
-  const before = readFileSync(path, 'utf8');
-  const module = JSON.stringify(resolve('src/control/settings/file.ts'));
-  const write = `(await import(${module})).writeOverrides(process.argv[1], { a: 'x'.repeat(9_000) })`;
-  const limited = 'ulimit -f 8; exec "$@"'; // 4096 bytes: what is written beyond is cut short.
-  const node = [process.execPath, '--input-type=module', '-e', write, path];
-  const { status } = spawnSync('/bin/sh', ['-c', limited, 'sh', ...node], { stdio: 'ignore' });
-  t.not(status, 0, 'it is told');
-  t.equal(readFileSync(path, 'utf8'), before);
 });
