@@ -46,6 +46,8 @@ const SEVERITIES: Readonly<Record<FindingKind, Severity>> = {
   'over-broad': 'warning',
 };
 
+const HTTPS_PORT = 443;
+
 type Entry = { readonly rule: Rule; readonly resource: Resource; readonly position: number };
 
 /**
@@ -81,8 +83,15 @@ function withoutEffect(entry: Entry, index: Index): Finding | null {
   const { http } = rule;
   if (rule.decision === 'deny' || http === undefined) return null;
   const open = index.find('allow', entry, (other) => allowsAll(other, entry));
-  if (open === null) return null;
-  const reason = `${told(open)} allows all requests to ${resource.text}, so that this limits none; remove that one to have the limit`;
+  if (open !== null) return limitsNone(entry, open, resource.text);
+  // Most rules for all requests are for HTTPS, as those of presets; next to one, a host is as good as open.
+  const https = { ...entry, resource: { ...resource, port: HTTPS_PORT } };
+  const half = resource.port === 0 && index.find('allow', https, (one) => allowsAll(one, https));
+  return half ? limitsNone(entry, half, `${resource.text} on port ${HTTPS_PORT}`) : null;
+}
+
+function limitsNone(entry: Entry, open: Entry, where: string): Finding {
+  const reason = `${told(open)} allows all requests to ${where}, so that this limits none; remove that one to have the limit`;
   return findingOf('ineffective', entry, open, reason);
 }
 

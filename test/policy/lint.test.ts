@@ -65,6 +65,12 @@ t.test('each kind of finding, and what is none', async (t) => {
     [rulesOf(['allow', 'a.com,*.b.com,x.b.com']), ['shadowed r0 x.b.com r0']],
     [rulesOf(['allow', 'a.com', only('/x')], ['allow', 'a.com']), ['ineffective r0 a.com r1']],
     [
+      rulesOf(['allow', '**.a.com:443'], ['allow', 'x.a.com', only('/x')]),
+      ['ineffective r1 x.a.com r0'],
+    ],
+    [rulesOf(['allow', 'a.com:80'], ['allow', 'a.com', only('/x')]), []],
+    [rulesOf(['allow', 'a.com:443'], ['allow', 'a.com:8443', only('/x')]), []],
+    [
       rulesOf(['allow', 'a.com', only('/x/**')], ['allow', 'a.com', only('/x/y')]),
       ['shadowed r1 a.com r0'],
     ],
