@@ -91,11 +91,21 @@ function isOfGovernance(key: string): boolean {
 
 async function startInBackground(context: Context, options: readonly StartOption[]): Promise<void> {
   const started = await startDetached(context, options);
-  if (started === null)
-    return context.out(`Daemon is already running at ${context.paths.socket}\n`);
+  if (started === null) return sayRuns(context, options);
   const { pid, listen, workers: count } = started;
   context.out(
     `✓ Daemon started (pid ${pid}), proxy on ${listen}, ${count} worker${count === 1 ? '' : 's'}\n`,
+  );
+}
+
+/** A choice of policy is for a store without one, and so is no option of what runs. */
+function sayRuns({ out, err, paths, program }: Context, options: readonly StartOption[]): void {
+  out(`Daemon is already running at ${paths.socket}\n`);
+  const unused = [...new Set(options.map(([flag]) => flag))].filter((flag) => flag !== '--policy');
+  if (unused.length === 0) return;
+  const next = `${program} daemon restart ${unused.join(' ... ')}`;
+  err(
+    `WARNING: it goes on as it was started, without ${unused.join(', ')}; to change that: ${next}\n`,
   );
 }
 
@@ -112,7 +122,7 @@ async function startHere(
   if (options.logToFile) return context.exitWith(await runDaemon(asked, context.env));
   const client = new ControlClient(context.paths.socket);
   const running = await isRunning(client).finally(() => client.close());
-  if (running) return context.out(`Daemon is already running at ${context.paths.socket}\n`);
+  if (running) return sayRuns(context, given);
   checkStart(context, given);
   createFolders(context.paths);
   const before = rememberedStart(context.paths);

@@ -8,7 +8,7 @@ import type {
 } from '../control/api/schemas-approvals.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
 import { table } from './render.ts';
-import { durationText, lifetime } from './values.ts';
+import { durationText, lifetime, sandboxNamed } from './values.ts';
 
 const OPTIONS = ['allow', 'once', 'dismiss'] as const;
 
@@ -57,7 +57,7 @@ export function addApprovalCommands(policy: Command, context: Context): void {
     .addOption(new Option('--format <format>', 'how to print it').choices(['table', 'json']))
     .option('--json', 'print JSON')
     .action((sandbox: string | undefined, options: ListOptions) =>
-      list(context, options.sandbox ?? sandbox, options),
+      list(context, sandboxNamed(options.sandbox, sandbox), options),
     );
   approval
     .command('inspect')

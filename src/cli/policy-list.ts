@@ -13,6 +13,7 @@ import {
 } from './policy-layouts.ts';
 import { table } from './render.ts';
 import { ensureInitialized } from './setup.ts';
+import { sandboxNamed } from './values.ts';
 
 /** Of GET /policy/network/rules; a daemon from before an upgrade knows of no bypass. */
 type Listing = { readonly rules: readonly ListedRule[]; readonly bypass?: readonly string[] };
@@ -76,7 +77,7 @@ function addList(policy: Command, context: Context): void {
     .option('--wide', 'all columns, never wrapped; as --layout wide')
     .option('--json', 'print JSON')
     .action((sandbox: string | undefined, options: ListOptions) =>
-      list(context, options.sandbox ?? sandbox, options),
+      list(context, sandboxNamed(options.sandbox, sandbox), options),
     );
 }
 

@@ -4,7 +4,7 @@ import { systemClock } from '../base/clock.ts';
 import type { Query } from '../control/api/client.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
 import { logTime, table } from './render.ts';
-import { age, entryCount } from './values.ts';
+import { age, entryCount, sandboxNamed } from './values.ts';
 
 type Row = {
   readonly host: string;
@@ -77,7 +77,7 @@ export function addLogCommand(policy: Command, context: Context): void {
     .option('-f, --follow', 'print decisions as they are made, until Ctrl-C')
     .option('--json', 'print JSON; with --follow one object a line')
     .action((sandbox: string | undefined, options: Options) => {
-      const chosen = options.sandbox ?? sandbox;
+      const chosen = sandboxNamed(options.sandbox, sandbox);
       return options.follow ? follow(context, chosen, options) : show(context, chosen, options);
     });
 }

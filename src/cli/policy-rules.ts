@@ -8,7 +8,7 @@ import type { Decision } from '../policy/rule.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
 import { askConfirmation } from './prompt.ts';
 import { ensureInitialized } from './setup.ts';
-import { eachOf, protocolList } from './values.ts';
+import { eachOf, protocolList, sandboxNamed } from './values.ts';
 
 type Scoped = { readonly global?: boolean; readonly sandbox?: string; readonly json?: boolean };
 type Requests = { readonly method?: string; readonly path?: string[] };
@@ -154,7 +154,7 @@ async function remove(
   if (options.global && (positional ?? options.sandbox) !== undefined) {
     throw usage('--global and a sandbox exclude each other');
   }
-  const sandbox = options.sandbox ?? positional;
+  const sandbox = sandboxNamed(options.sandbox, positional);
   await withDaemon(context, async (client) => {
     await ensureInitialized(context, client);
     if (!(await confirmed(context, sandbox, options))) return;

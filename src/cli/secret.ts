@@ -103,6 +103,7 @@ async function set(context: Context, words: string[], options: SetOptions): Prom
   if (service !== undefined && registry !== undefined) {
     throw usage('a service and --registry exclude each other');
   }
+  if (service !== undefined && !Object.hasOwn(SERVICES, service)) throw unknownService(service);
   await withDaemon(context, async (client) => {
     const name = registry ?? service ?? (await chosenService(context));
     const what = `${registry === undefined ? 'service' : 'registry'} "${name}"`;
@@ -154,6 +155,14 @@ function chosenService({ terminal }: Context): Promise<string> {
   const names = Object.keys(SERVICES);
   if (terminal !== null) return askChoice('Service:', names, terminal);
   throw usage(`name a service (${names.join(', ')}) or --registry HOST`);
+}
+
+/** Said before anybody is asked for its credential. */
+function unknownService(service: string): SallyportError {
+  const names = Object.keys(SERVICES).join(', ');
+  return usage(
+    `there is no service "${service}", only ${names}; for another use secret set-custom`,
+  );
 }
 
 function usage(message: string): SallyportError {

@@ -1,6 +1,7 @@
 // Values of options as people type them. A bad one is named with the form that is right.
 import { InvalidArgumentError } from 'commander';
 import { parseAge, parseDuration } from '../base/duration.ts';
+import { SallyportError } from '../base/errors.ts';
 import {
   APPROVAL_LIFE_MS_MAX,
   APPROVAL_LIFE_MS_MIN,
@@ -82,6 +83,19 @@ export function eachOf(text: string, before: readonly string[] = []): string[] {
 /** Any comma list, added to those of the option's earlier uses. */
 export function eachElementOf(text: string, before: readonly string[] = []): string[] {
   return [...before, ...text.split(',').map((part) => part.trim())];
+}
+
+/**
+ * A sandbox can be named by `--sandbox` or, as older versions have it, by an argument.
+ *
+ * @throws SALLYPORT_USAGE for both: what one of them says would be passed over
+ */
+export function sandboxNamed(
+  option: string | undefined,
+  argument: string | undefined,
+): string | undefined {
+  if (option === undefined || argument === undefined) return option ?? argument;
+  throw new SallyportError('SALLYPORT_USAGE', 'name the sandbox once, with --sandbox');
 }
 
 function listOf(

@@ -125,6 +125,7 @@ t.test('removals: a person is asked, a script is not, no leaves the rule', async
     [[], 'at least one selector is required: use --id or --resource'],
     [['--id', 'x', '--resource', 'y'], '--id and --resource exclude each other'],
     [['-g', 'box', '--resource', 'y'], '--global and a sandbox exclude each other'],
+    [['box', '--sandbox', 'other', '--resource', 'a.com'], 'name the sandbox once'],
     [['--resource', 'zz.com'], '"zz.com"'],
     [['--id', 'local:nope'], 'rule "local:nope" not found'],
   ] as const) {
@@ -207,6 +208,9 @@ t.test('words that do not exist: what is meant is said, and where to read on', a
     [['policy', 'allow', 'network', 'check', 'a'], 1, 'sandbox "check" not found'],
     [['policy', 'log', '--limit', '-1'], 1, 'whole number'],
     [['daemon', 'log-level', 'set', 'foo', 'info'], 1, 'general, proxy, all'],
+    [['policy', 'ls', 'a', '--sandbox', 'b'], 1, 'name the sandbox once, with --sandbox'],
+    [['policy', 'log', 'a', '--sandbox', 'b'], 1, 'name the sandbox once, with --sandbox'],
+    [['policy', 'approval', 'ls', 'a', '--sandbox', 'b'], 1, 'name the sandbox once'],
     [['sandbox', 'token', 'box'], 1, '--rotate'],
     [['sandbox', 'add', 'A B'], 1, '"A B"', 'Nothing was changed.'],
     [['daemon', 'start', '--drain-timeout', '25h'], 1, 'A day (24h) is the most.'],

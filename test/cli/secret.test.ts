@@ -81,6 +81,7 @@ t.test('what cannot be meant is refused, and nothing is stored', async (t) => {
   for (const [words, fault, piped] of [
     [['set'], 'name a service (', TOKEN],
     [['set', 'gitub'], 'there is no service "gitub"', TOKEN],
+    [['set', 'gitub'], 'there is no service "gitub"', ''],
     [['set', 'github'], 'stdin is empty', ''],
     [['set', 'github'], 'stdin is empty', '\n'],
     [['set', 'github'], 'line ends', `${TOKEN}\n${TOKEN}\n`],

@@ -28,10 +28,23 @@ t.test('daemon: status, a second start, restart, log level, reset', async (t) =>
   const second = await cli.run('daemon', 'start', '-d');
   t.equal(second.code, 0);
   t.equal(second.out, `Daemon is already running at ${status.socket}\n`);
+  t.equal(second.err, '');
+  const other = await cli.run(
+    'daemon',
+    'start',
+    '-d',
+    '--policy',
+    'balanced',
+    '--bypass',
+    'a.test',
+  );
+  t.match(other, { code: 0, out: second.out, err: /^WARNING: .* without --bypass; .* restart/ });
   t.match((await cli.run('daemon', 'log-level', 'set', 'all', 'debug')).out, 'debug');
   t.match((await cli.run('daemon', 'log-level')).out, 'general: debug\nproxy: debug\n');
   const here = await cli.run('daemon', 'start');
   t.strictSame([here.code, here.out], [0, second.out], 'in the foreground too');
+  const loose = await cli.run('daemon', 'start', '--audit', 'required');
+  t.match(loose, { code: 0, out: second.out, err: /^WARNING: .* without --audit; / });
   const restarted = await cli.run('daemon', 'restart');
   t.match(restarted.out, /Stopping daemon at .*\n✓ Daemon stopped successfully\n✓ Daemon started/);
   const after = JSON.parse((await cli.run('daemon', 'status', '--json')).out);
