@@ -94,12 +94,6 @@ export class OAuthSource implements Source {
     return this.#refused !== null || this.#cannotRenew;
   }
 
-  /** While it lasts, the endpoint is left alone. */
-  get #justFailed(): Failure | null {
-    const failure = this.#failure;
-    return failure !== null && this.#sinceMs(failure.since) < OAUTH_RETRY_MS ? failure : null;
-  }
-
   get #cannotRenew(): boolean {
     const { grant } = this.#options.client;
     return grant === 'refresh_token' && this.#secrets.refreshToken === null;
@@ -118,7 +112,8 @@ export class OAuthSource implements Source {
   async value(): Promise<string> {
     const access = this.#access;
     if (access !== null && this.#leftMs(access) > earlyMs(access)) return access.token;
-    if (this.#justFailed !== null) return this.#usableOr(this.#justFailed.error);
+    const failure = this.#justFailed();
+    if (failure !== null) return this.#usableOr(failure.error);
     try {
       return await this.fetch();
     } catch (error) {
@@ -131,7 +126,8 @@ export class OAuthSource implements Source {
     const access = this.#access;
     const isNew = access !== null && this.#sinceMs(access.since) < SECRET_ON_DEMAND_MS;
     if (isNew || this.#cannotRenew) return this.value();
-    if (this.#justFailed !== null) throw this.#justFailed.error; // A sandbox may ask again and again.
+    const failure = this.#justFailed();
+    if (failure !== null) throw failure.error; // A sandbox may ask again and again.
     return this.fetch();
   }
 
@@ -226,6 +222,12 @@ export class OAuthSource implements Source {
     return this.#leftMs(access) > Math.min(SECRET_DEMAND_MS, access.lifeMs / 2)
       ? access.token
       : null;
+  }
+
+  /** While it lasts, the endpoint is left alone. */
+  #justFailed(): Failure | null {
+    const failure = this.#failure;
+    return failure !== null && this.#sinceMs(failure.since) < OAUTH_RETRY_MS ? failure : null;
   }
 
   #leftMs({ since, lifeMs }: Access): number {
