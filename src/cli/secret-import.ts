@@ -22,7 +22,7 @@ type ImportOptions = {
 type Found = { readonly service: string; readonly variable: string; readonly value: string };
 type Done = SecretsImportedAnswer['imported'][number]['state'];
 /** What becomes of one. */
-type Planned = Found & { readonly state: 'new' | 'replace' | 'keep' };
+type Planned = Found & { readonly state: 'new' | 'replace' | 'keep' | 'grant' };
 
 export function addImportCommand(secret: Command, context: Context): void {
   secret
@@ -91,10 +91,12 @@ async function plan(
   force: boolean,
 ): Promise<Planned[]> {
   const { secrets } = await client.get<SecretsAnswer>('/secrets', { scope: 'global' });
-  const stored = new Set(secrets.filter(({ type }) => type === 'service').map(({ name }) => name));
+  const services = secrets.filter(({ type }) => type === 'service');
   return found.map((one) => {
-    const state = !stored.has(one.service) ? 'new' : force ? 'replace' : 'keep';
-    return { ...one, state };
+    const stored = services.find(({ name }) => name === one.service);
+    if (stored === undefined) return { ...one, state: 'new' };
+    if (stored.oauth !== undefined) return { ...one, state: 'grant' };
+    return { ...one, state: force ? 'replace' : 'keep' };
   });
 }
 
@@ -120,7 +122,7 @@ async function agreed(
     const yes = await askConfirmation('There is one already. Replace it?', terminal);
     return yes ? [{ ...first, state: 'replace' }] : null;
   }
-  const changes = planned.filter(({ state }) => state !== 'keep').length;
+  const changes = planned.filter(({ state }) => state === 'new' || state === 'replace').length;
   if (service !== undefined || options.all || changes === 0 || terminal === null) return planned;
   show(context, planned, {});
   return (await askConfirmation(`Store ${changes} of them?`, terminal)) ? planned : null;
@@ -151,9 +153,11 @@ const STATES = {
   new: 'new',
   replace: 'stored; will be replaced',
   keep: 'stored; --force replaces it',
+  grant: 'oauth; stays',
 } as const satisfies Record<Planned['state'], string>;
 
-function doneText({ service, variable, value }: Found, state: Done): string {
+function doneText({ service, variable, value, state: before }: Planned, state: Done): string {
+  if (before === 'grant') return `Kept ${service}: it has an oauth grant; remove that first`;
   if (state === 'skipped') return `Kept ${service}: stored already; --force replaces it`;
   const verb = state === 'imported' ? 'Imported' : 'Replaced';
   return `${verb} ${service} from ${variable} (${preview(value)})`;

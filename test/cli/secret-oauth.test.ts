@@ -57,6 +57,23 @@ t.test('sandboxes that sign in: nothing is asked for', async (t) => {
   t.match(await say(world, none, null, { piped: 'r' }), { code: 1, err: /client id/ });
 });
 
+t.test('an import leaves a grant alone, whatever it is told', async (t) => {
+  const { world, endpoint } = await oauthWorld(t);
+  const words = ['--token-url', endpoint.url, '--sign-in-inside'];
+  await say(world, ['secret', 'set-oauth', 'openai', ...words]);
+  const env = { OPENAI_API_KEY: 'sk-live-0123456789', GH_TOKEN: 'gho_0123456789' };
+  const run = (...more: string[]) =>
+    say(world, ['secret', 'import', ...more, '--force'], null, { env });
+  t.match((await run('--dry-run')).out, /openai +OPENAI_API_KEY +\*{4}6789 +oauth; stays\n/);
+  const kept = 'Kept openai: it has an oauth grant; remove that first\n';
+  t.match(await run('openai'), { code: 0, out: kept });
+  t.match(await run('--all'), {
+    code: 0,
+    out: `Imported github from GH_TOKEN (****6789)\n${kept}`,
+  });
+  t.match(await say(world, ['secret', 'ls']), { out: /openai +\(oauth, each sandbox signs in\)/ });
+});
+
 t.test('typed unseen', async (t) => {
   const { set } = await oauthWorld(t);
   const typed = await set(['crm', '--host', 'a.example'], 'refresh-0\r');

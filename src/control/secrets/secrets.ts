@@ -118,7 +118,7 @@ export class Secrets {
 
   /**
    * Stores secrets of services for all sandboxes, all or none; leaves those alone that are there,
-   * unless `replace`.
+   * unless `replace`, and grants in any case: nothing in an environment gives one back.
    *
    * @throws SALLYPORT_SECRET_INVALID naming every fault of every one
    */
@@ -127,7 +127,8 @@ export class Secrets {
       const drafts = draftsOf(wanted);
       const results = drafts.map((draft) => {
         const there = this.#sameAs(draft, GLOBAL_SCOPE);
-        const state = there === undefined ? 'imported' : replace ? 'replaced' : 'skipped';
+        const taken = replace && there?.secret.oauth === null;
+        const state = there === undefined ? 'imported' : taken ? 'replaced' : 'skipped';
         return { draft, there, state } as const;
       });
       const taken = results.filter(({ state }) => state !== 'skipped');

@@ -368,6 +368,17 @@ t.test('a sandbox that signs in replaces nothing that was set for it', async (t)
   t.match(secrets.bindings(), [{ id }, { id: held.secret.id, value: 'access-1' }]);
 });
 
+t.test('an import replaces no grant', async (t) => {
+  const { secrets, wanted, endpoint, store } = await setup(t);
+  await secrets.setOAuth({ ...wanted, name: 'openai', hosts: undefined });
+  const before = store.secrets.all();
+  t.strictSame(await secrets.import([{ service: 'openai', value: 'sk-live-0123456789' }], true), [
+    { service: 'openai', state: 'skipped' },
+  ]);
+  t.strictSame(store.secrets.all(), before);
+  t.equal(endpoint.asked.length, 1);
+});
+
 t.test('where it may not sign in, nothing is kept', async (t) => {
   const { secrets, signedIn, wanted, store, id } = await signInWorld(t);
   const operators = await secrets.setOAuth({ ...wanted, name: 'ours', sandbox: 'box' });
