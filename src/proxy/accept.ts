@@ -301,12 +301,14 @@ export class Connection implements Client, Held {
 
   /** Says the last word and goes; what the client still sends is read and dropped for a moment. */
   #close(): void {
-    this.phase = 'idle';
     this.draining = true;
-    this.sinceMs = this.#tick.nowMs;
     this.#pending = NOTHING;
     this.socket.off('data', this.#onData);
-    this.socket.end();
+    this.socket.end(() => {
+      // Only now is the last of the answer out, which the client may take slowly.
+      this.phase = 'idle';
+      this.sinceMs = this.#tick.nowMs;
+    });
     this.socket.resume(); // Unread bytes at close would send RST and lose the answer (RFC 9112 section 9.6).
   }
 }

@@ -4,9 +4,10 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { Readable } from 'node:stream';
 import tap, { type Test } from 'tap';
-import { HEAD_BYTES_MAX } from '../../src/base/limits.ts';
+import { HEAD_BYTES_MAX, LINGER_MS } from '../../src/base/limits.ts';
 import { Connection } from '../../src/proxy/accept.ts';
 import type { Received, Serve } from '../../src/proxy/exchange.ts';
+import { sweep } from '../../src/proxy/sweep.ts';
 import { type Wire, wire, within } from '../helpers/wire.ts';
 
 type World = {
@@ -262,4 +263,30 @@ tap.test('a client that goes away is told of once', async (t) => {
   await within('the news', gone.promise);
   await turn();
   t.equal(times, 1);
+});
+
+tap.test('who takes an answer slowly gets all of it', async (t) => {
+  const answer = Buffer.alloc(64_000_000, 'a'); // More than any kernel takes at once.
+  const { client, connection, tick } = await around(t, async ({ reply }) => {
+    reply.start(200, 'OK', '', null);
+    reply.data(answer);
+    reply.end('');
+  });
+  client.socket.pause();
+  client.send('GET / HTTP/1.0\r\n\r\n');
+  await until('the last word', () => connection.draining);
+  tick.nowMs += LINGER_MS + 1;
+  sweep([connection], tick.nowMs);
+  t.notOk(connection.gone, 'it is not lingering yet');
+  let bytes = 0;
+  client.socket.removeAllListeners('data').on('data', (chunk) => {
+    bytes += chunk.length;
+  });
+  client.socket.resume();
+  await within('the end', once(client.socket, 'end'));
+  t.ok(bytes > answer.length, `${bytes} bytes`);
+  await until('lingering', () => connection.phase === 'idle');
+  tick.nowMs += LINGER_MS + 1;
+  sweep([connection], tick.nowMs);
+  t.ok(connection.gone, 'now it has had its time');
 });
