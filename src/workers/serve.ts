@@ -55,6 +55,7 @@ class Worker {
   readonly #demands = new Demands(systemClock, (question) => this.#post(question));
   readonly #questions = new Questions((question) => this.#post(question));
   readonly #ended = Promise.withResolvers<void>();
+  #listening: Promise<void> = Promise.resolve();
   #draining = false;
 
   constructor(task: ServeTask) {
@@ -143,8 +144,15 @@ class Worker {
     }
   }
 
+  /** One change after the other: two that open the same listener would leave one that nobody closes. */
+  #listen(wanted: readonly Wanted[]): Promise<void> {
+    const listening = this.#listening.then(() => this.#openAndClose(wanted));
+    this.#listening = listening.catch(() => {});
+    return listening;
+  }
+
   /** Opens the listeners that are wanted and not there, closes those that are there and not wanted. */
-  async #listen(wanted: readonly Wanted[]): Promise<void> {
+  async #openAndClose(wanted: readonly Wanted[]): Promise<void> {
     const keys = new Set(wanted.map(({ key }) => key));
     for (const [key, { server, origin }] of this.#servers) {
       if (keys.has(key)) continue;

@@ -203,6 +203,33 @@ t.test('listeners of sandboxes come and go with the configuration', async (t) =>
   t.equal(await ask(pool.port, origin), 200);
 });
 
+async function isListening(port: number): Promise<boolean> {
+  const socket = connect(port, 'localhost');
+  const stands = await Promise.race([
+    once(socket, 'connect').then(() => true),
+    once(socket, 'close').then(() => false),
+  ]).catch(() => false);
+  socket.on('error', () => {}).destroy();
+  return stands;
+}
+
+t.test('a listener that two changes at once ask for is opened once', async (t) => {
+  const { pool } = await world(t, 1);
+  const taken = createServer().listen(0, '127.0.0.1');
+  await once(taken, 'listening');
+  const { port } = taken.address() as AddressInfo;
+  taken.close();
+  const boxes = [{ ...BOX, listen: { kind: 'tcp', host: 'localhost', port } }] as const;
+  const changes = [1, 2, 3].map(() => pool.configure(SERVE_SETTINGS, boxes, []));
+  await Promise.all(changes);
+  t.equal(await isListening(port), true);
+  await Promise.all([
+    pool.configure(SERVE_SETTINGS, boxes, []),
+    pool.configure(SERVE_SETTINGS, [BOX], []),
+  ]);
+  t.equal(await isListening(port), false, 'and closed when nobody wants it any more');
+});
+
 t.test('a listener that cannot be opened is a fault, not a silence', async (t) => {
   const { pool } = await world(t, 1);
   const listen = { kind: 'unix', path: '/nonexistent/folder/x.sock' } as const;
