@@ -69,7 +69,7 @@ export function lint(rules: readonly Rule[], subject: (rule: Rule) => boolean): 
 }
 
 function withoutEffect(entry: Entry, index: Index): Finding | null {
-  const { rule, resource } = entry;
+  const { rule } = entry;
   if (rule.decision === 'allow') {
     const deny = index.find('deny', entry, (other) => isCovered(entry, other));
     if (deny !== null) return underDeny(entry, deny);
@@ -80,14 +80,21 @@ function withoutEffect(entry: Entry, index: Index): Finding | null {
     const reason = `${told(same)} ${equal ? 'says the same' : 'covers it'}; without it nothing changes`;
     return findingOf(equal ? 'duplicate' : 'shadowed', entry, same, reason);
   }
-  const { http } = rule;
-  if (rule.decision === 'deny' || http === undefined) return null;
+  return rule.decision === 'allow' && rule.http !== undefined ? limitless(entry, index) : null;
+}
+
+/**
+ * An allow for some requests next to one for all. On port 443 alone is enough: rules of presets are
+ * for that, and a host that is open there is as good as open.
+ */
+function limitless(entry: Entry, index: Index): Finding | null {
+  const { resource } = entry;
   const open = index.find('allow', entry, (other) => allowsAll(other, entry));
   if (open !== null) return limitsNone(entry, open, resource.text);
-  // Most rules for all requests are for HTTPS, as those of presets; next to one, a host is as good as open.
+  if (resource.port !== 0) return null;
   const https = { ...entry, resource: { ...resource, port: HTTPS_PORT } };
-  const half = resource.port === 0 && index.find('allow', https, (one) => allowsAll(one, https));
-  return half ? limitsNone(entry, half, `${resource.text} on port ${HTTPS_PORT}`) : null;
+  const half = index.find('allow', https, (other) => allowsAll(other, https));
+  return half && limitsNone(entry, half, `${resource.text} on port ${HTTPS_PORT}`);
 }
 
 function limitsNone(entry: Entry, open: Entry, where: string): Finding {
