@@ -65,6 +65,7 @@ export class Credentials {
   readonly #placeholders: RegExp | null;
   readonly #bound = new Map<string, readonly Binding[]>();
   readonly #scrubbing = new WeakMap<readonly Binding[], { of: Scrubbing | null }>();
+  readonly #needles = new Map<string, Needles>();
   readonly #tokenEndpoints: TokenEndpoints;
 
   /** @throws SALLYPORT_SECRET_INVALID for a value that would break out of its field (RFC 9110 section 5.5) */
@@ -123,7 +124,7 @@ export class Credentials {
   scrubbing(scope: number, host: string, port: number): Scrubbing | null {
     const bound = this.boundTo(scope, host, port);
     if (bound.length === 0) return null;
-    const kept = this.#scrubbing.get(bound) ?? { of: scrubbingOf(bound) };
+    const kept = this.#scrubbing.get(bound) ?? { of: this.#scrubbingOf(bound) };
     this.#scrubbing.set(bound, kept);
     return kept.of;
   }
@@ -207,6 +208,21 @@ export class Credentials {
     return [...found.values()];
   }
 
+  #scrubbingOf(bound: readonly Binding[]): Scrubbing | null {
+    const scrubbed = bound.filter(({ scrub }) => scrub !== 'off');
+    if (scrubbed.length === 0) return null;
+    const values = [...new Set(scrubbed.map(({ value }) => value))];
+    const all = values.flatMap((value) => this.#needlesOf(value).all);
+    return { needles: { all }, strict: scrubbed.some(({ scrub }) => scrub === 'strict') };
+  }
+
+  /** For all destinations the same: they take many times what the secret does. */
+  #needlesOf(value: string): Needles {
+    const needles = this.#needles.get(value) ?? new Needles([value]);
+    this.#needles.set(value, needles);
+    return needles;
+  }
+
   /** @returns null when no placeholder stands in the request. */
   #substitute(request: CredentialRequest, bound: readonly Binding[]): Credentialed | null {
     const pattern = this.#placeholders;
@@ -273,13 +289,6 @@ function patternsOf(binding: Binding): readonly string[] {
 function nameOf(binding: Binding): string {
   if (binding.kind === 'registry') return binding.registry;
   return binding.kind === 'service' ? binding.service : binding.env;
-}
-
-function scrubbingOf(bound: readonly Binding[]): Scrubbing | null {
-  const scrubbed = bound.filter(({ scrub }) => scrub !== 'off');
-  if (scrubbed.length === 0) return null;
-  const needles = new Needles(scrubbed.map(({ value }) => value));
-  return { needles, strict: scrubbed.some(({ scrub }) => scrub === 'strict') };
 }
 
 function policyOf(binding: Binding): string {

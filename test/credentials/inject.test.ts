@@ -7,6 +7,7 @@ import tap from 'tap';
 import { SUBSTITUTED_SECRETS_BYTES_MAX } from '../../src/base/limits.ts';
 import type { Binding, CustomBinding } from '../../src/credentials/binding.ts';
 import { type CredentialRequest, Credentials } from '../../src/credentials/inject.ts';
+import { Needles } from '../../src/credentials/mask.ts';
 import { newPlaceholderKey, placeholderFor } from '../../src/credentials/placeholder.ts';
 import { SERVICES, serviceBinding } from '../../src/credentials/services.ts';
 
@@ -371,5 +372,19 @@ tap.test('a small request does not become a large one', (t) => {
   t.throws(() => apply(['a', texts(1)]), tooLarge);
   t.throws(() => apply([], `/?a=${texts(1)}`), tooLarge);
   t.throws(() => apply(['a', texts(-1)], '/?a=ABCDEFGH&b=ABCDEFGH'), tooLarge, 'taken together');
+  t.end();
+});
+
+tap.test('what is looked for in answers is held once for all destinations', (t) => {
+  const again = custom({ env: 'B', id: 'again', scrub: 'strict' });
+  const credentials = new Credentials([custom({ scrub: 'pass' }), again]);
+  const at = (host: string, port: number) => credentials.scrubbing(1, host, port);
+  const first = at('a.example.com', 443);
+  t.equal(first?.strict, true);
+  t.equal(first?.needles.all.length, new Needles([VALUE]).all.length, 'each secret once');
+  for (const other of [at('b.example.com', 443), at('a.example.com', 8443)]) {
+    t.equal(other?.needles.all[0], first?.needles.all[0]);
+  }
+  t.equal(at('example.org', 443), null);
   t.end();
 });
