@@ -140,7 +140,7 @@ export class DecisionLog {
    * @throws SALLYPORT_POLICY_INVALID for hosts that no rule could name
    */
   list(filter: LogFilter, limit: number): LogListing {
-    this.flush();
+    this.#flushOrForget(); // What the disk refuses is not in it, and what is there can be read.
     const isWanted = passes(filter);
     const rows = { deny: [] as LogRow[], allow: [] as LogRow[] };
     let left = limit === 0 ? Number.POSITIVE_INFINITY : limit;
@@ -171,7 +171,7 @@ export class DecisionLog {
   }
 
   close(): void {
-    this.flush();
+    this.#flushOrForget();
     this.#database.close();
   }
 

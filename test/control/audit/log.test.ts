@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import t from 'tap';
 import { systemClock } from '../../../src/base/clock.ts';
 import { DecisionLog } from '../../../src/control/audit/log.ts';
@@ -149,6 +150,21 @@ t.test('holds no more than its rows, the oldest leave', async (t) => {
   const { allowed_hosts: rows } = log.list({ type: 'network' }, 0);
   t.ok(rows.length <= 100 && rows.length >= 80, `${rows.length} rows`);
   t.equal(rows[0]?.host, 'h999:443');
+});
+
+t.test('on a full disk what is there can be read, and the daemon can end', async (t) => {
+  const path = join(temporaryFolder(t), 'log.db');
+  const troubles: unknown[] = [];
+  const log = DecisionLog.open(path, { ...OPTIONS, onTrouble: (error) => troubles.push(error) });
+  log.add([outcomeOf({ host: 'old.test' })]);
+  log.flush();
+  const disk = new DatabaseSync(path);
+  t.teardown(() => disk.close());
+  disk.exec("CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT RAISE(ABORT, 'disk full'); END");
+  log.add([outcomeOf({ host: 'new.test' })]);
+  t.match(log.list({}, 0).allowed_hosts, [{ host: 'old.test:443' }]);
+  log.close();
+  t.match(troubles, [{ message: 'disk full' }, { message: 'disk full' }]);
 });
 
 t.test('a damaged log is put aside', async (t) => {
