@@ -7,6 +7,7 @@ import type { Context } from './context.ts';
 import { addDaemonCommands } from './daemon.ts';
 import { addDemoCommand } from './demo.ts';
 import { addEnvCommand } from './env.ts';
+import { addExamples } from './examples.ts';
 import { addGovernanceCommands } from './governance.ts';
 import { addDocumentCommands } from './policy-apply.ts';
 import { addApprovalCommands } from './policy-approval.ts';
@@ -76,6 +77,7 @@ Begin with:
   addDemoCommand(program, context);
   addCompletionCommand(program, context);
   inheritSettings(program, context.program);
+  eachCommand(program, '', addExamples);
   return program;
 }
 
@@ -86,4 +88,13 @@ function inheritSettings(command: Command, path: string): void {
     sub.copyInheritedSettings(command);
     inheritSettings(sub, `${path} ${sub.name()}`);
   }
+}
+
+function eachCommand(
+  command: Command,
+  path: string,
+  visit: (command: Command, path: string) => void,
+): void {
+  visit(command, path);
+  for (const sub of command.commands) eachCommand(sub, `${path} ${sub.name()}`.trim(), visit);
 }
