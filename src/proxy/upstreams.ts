@@ -30,7 +30,11 @@ export type Upstream = {
   alert: string | null;
 };
 
-type Kept = Upstream & { readonly dispatcher: Pool };
+type Kept = Upstream & {
+  readonly dispatcher: Pool;
+  /** A connection that stands already, for the first request; the pool does not know of it. */
+  spare: TLSSocket | null;
+};
 type Spoken = Upstream & { readonly dispatcher: Http2Origin };
 
 /** The worker's upstream connections: a bounded number of pools, one per set of addresses. */
@@ -81,6 +85,7 @@ export class Upstreams {
     const sessions = [...this.#http2.values()];
     this.#pools.clear();
     this.#http2.clear();
+    for (const { spare } of pools) spare?.destroy();
     await Promise.all(pools.map(({ dispatcher }) => dispatcher.destroy()));
     for (const session of sessions) (await session.catch(() => null))?.dispatcher.destroy();
   }
@@ -159,14 +164,15 @@ export class Upstreams {
     const oldest = this.#pools.entries().next();
     if (oldest.done) return;
     this.#pools.delete(oldest.value[0]);
-    void oldest.value[1].dispatcher.close(); // What is under way on it finishes first.
+    const { dispatcher, spare } = oldest.value[1];
+    spare?.destroy();
+    void dispatcher.close(); // What is under way on it finishes first.
   }
 }
 
 function open(permit: Permit, trust: Trust | null, first: TLSSocket | null): Kept {
   const { host, port } = permit.target;
   const scheme = trust === null ? 'http' : 'https';
-  let spare = first;
   const pool = new Pool(`${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`, {
     connections: POOL_CONNECTIONS_MAX,
     pipelining: 1,
@@ -176,8 +182,7 @@ function open(permit: Permit, trust: Trust | null, first: TLSSocket | null): Kep
     bodyTimeout: BODY_IDLE_TIMEOUT_MS,
     maxHeaderSize: HEAD_BYTES_MAX,
     connect: (_options, done) => {
-      const ready = spare?.destroyed === false ? spare : null;
-      spare = null;
+      const ready = takeSpare(kept);
       const dialled =
         trust === null
           ? dial(permit).connected
@@ -192,8 +197,18 @@ function open(permit: Permit, trust: Trust | null, first: TLSSocket | null): Kep
       );
     },
   });
-  const kept: Kept = { dispatcher: pool, address: permit.addresses[0] ?? null, alert: null };
+  const address = permit.addresses[0] ?? null;
+  const kept: Kept = { dispatcher: pool, address, alert: null, spare: first };
+  // Whoever it was dialled for may have left.
+  first?.setTimeout(POOL_IDLE_MS, () => kept.spare?.destroy());
   return kept;
+}
+
+function takeSpare(kept: Kept): TLSSocket | null {
+  const { spare } = kept;
+  kept.spare = null;
+  spare?.setTimeout(0);
+  return spare?.destroyed === false ? spare : null;
 }
 
 /** TLS 1.3 has the client done before the server has looked at its certificate, or missed one. */

@@ -1,6 +1,7 @@
 // Connections go to the permit's addresses and to no other place, whatever the name says.
 import { once } from 'node:events';
 import { createSecureServer, type ServerHttp2Session } from 'node:http2';
+import { createServer as createTlsServer } from 'node:tls';
 import tap, { type Test } from 'tap';
 import { Pool } from 'undici';
 import { systemClock } from '../../src/base/clock.ts';
@@ -134,6 +135,26 @@ tap.test('of HTTP/2 one connection serves all who ask at once', async (t) => {
     Promise.all(Array.from({ length: 3 }, () => upstreams.secureTowards(towards, true))),
   );
   t.equal(upstreams.size, 0, 'nor is a failure kept');
+});
+
+tap.test('a connection that was dialled for nobody in the end is closed', async (t) => {
+  const server = createTlsServer({ ...certificate, ALPNProtocols: ['http/1.1'] });
+  const port = await listening(t, server);
+  const hosts = (i: number): Permit =>
+    permit(['127.0.0.1'], port, i === 0 ? 'localhost' : `${i}.test`);
+  const trust = new Trust(systemClock, [certificate.authority]);
+  for (const end of ['evicted', 'destroyed', 'idle'] as const) {
+    const upstreams = new Upstreams(trust, { nowMs: 0 });
+    const connected = once(server, 'secureConnection');
+    await upstreams.secureTowards(hosts(0), true);
+    const [socket] = await connected;
+    const closed = once(socket.resume(), 'close');
+    if (end === 'evicted')
+      for (let i = 1; i <= POOLS_PER_WORKER_MAX; i++) upstreams.towards(hosts(i));
+    if (end === 'destroyed') await upstreams.destroy();
+    await (end === 'idle' ? closed : within(end, closed));
+    await upstreams.destroy();
+  }
 });
 
 tap.test('a pool whose last connection ended is let go', async (t) => {
