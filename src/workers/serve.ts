@@ -140,7 +140,8 @@ class Worker {
       await this.#listen(listenersOf(settings, sandboxes, this.#task.worker));
       this.#post({ type: 'configured', number, error: null });
     } catch (error) {
-      this.#post({ type: 'configured', number, error: String(error) });
+      const why = error instanceof Error ? error.message : String(error);
+      this.#post({ type: 'configured', number, error: why });
     }
   }
 

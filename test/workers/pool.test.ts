@@ -235,6 +235,7 @@ t.test('a listener that cannot be opened is a fault, not a silence', async (t) =
   const listen = { kind: 'unix', path: '/nonexistent/folder/x.sock' } as const;
   await t.rejects(pool.configure(SERVE_SETTINGS, [{ ...BOX, listen }], []), {
     code: 'SALLYPORT_CONFLICT',
+    message: /^listen E[A-Z]+: .*\/nonexistent\/folder\/x\.sock$/,
   });
 });
 
