@@ -302,6 +302,7 @@ function sourceOf(given: Given, defaultMs: number, faults: string[]): Source {
 function faultsOfCommand(command: string, refreshMs: number | undefined): string[] {
   const faults: string[] = [];
   if (command.trim() === '') faults.push('the command is empty');
+  if (command.includes('\0')) faults.push('the command has a NUL, which no command line can hold');
   if (Buffer.byteLength(command) > SECRET_COMMAND_BYTES_MAX) {
     faults.push(`the command has more than ${SECRET_COMMAND_BYTES_MAX} bytes`);
   }

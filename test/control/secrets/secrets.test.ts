@@ -81,6 +81,7 @@ t.test('bad input: every fault is named, none tells the value, nothing changes',
     [{ service: 'github', value: TOKEN, refreshMs: 60_000 }, 'only what a command writes'],
     [{ service: 'github', command: ' ', refreshMs: 9 }, 'command is empty', 'between 10s and 24h'],
     [{ service: 'github', command: 'x'.repeat(5_000) }, '4096 bytes'],
+    [{ service: 'github', command: 'echo LEAKED\0' }, 'has a NUL'],
     [{ service: 'github', command: 'echo LEAKED; exit 9' }, 'command of the secret ended with 9'],
     [
       { registry: '*.ghcr.io', authEndpoint: 'http://x/?q', allSandboxes: true, sandbox: 'box' },
