@@ -162,9 +162,12 @@ export class Credentials {
     const bound = this.boundTo(scope, host, port);
     const placed = this.#placeholders === null ? null : this.#substitute(request, bound);
     let result: Credentialed = placed ?? { fields, path, injected: NONE };
-    for (const binding of bound) {
-      if (binding.kind === 'service' && isInForce(binding, request.except))
-        result = injectService(binding, { ...request, ...result }, result);
+    const services = bound.filter((one) => one.kind === 'service');
+    for (const binding of services) {
+      if (!isInForce(binding, request.except)) continue;
+      const others = services.filter((one) => one !== binding);
+      const beside = heldBy(scope, others).sentinels;
+      result = injectService(binding, { ...request, ...result }, result, beside);
     }
     return result;
   }
@@ -302,10 +305,11 @@ function injectService(
   binding: ServiceBinding,
   request: CredentialRequest,
   before: Credentialed,
+  beside: ReadonlySet<string>,
 ): Credentialed {
   const placement = placementFor(binding, request.host, request.port);
   const names = new Set([...binding.authFields, placement.field]);
-  const sent = sentBy(binding, request, names);
+  const sent = sentBy(binding, request, names, beside);
   if (!isWanted(binding, sent)) return before;
   if (!request.secure && !binding.plaintext && sent !== 'sentinel') return before;
   const secret = usable(binding, request.secure);
@@ -337,16 +341,22 @@ function placementFor({ placements, id }: ServiceBinding, host: string, port: nu
 
 type Sent = 'nothing' | 'sentinel' | 'own';
 
-/** What the client sent to authenticate to the service; sentinels that are not its own were refused. */
+/**
+ * What the client sent to authenticate to the service; sentinels that are not its own were refused.
+ *
+ * @param beside  sentinels of other grants that are bound there: they may hold one that all grants have.
+ */
 function sentBy(
   binding: ServiceBinding,
   { fields, path }: CredentialRequest,
   names: ReadonlySet<string>,
+  beside: ReadonlySet<string>,
 ): Sent {
   const { sentinels, authQuery } = binding;
   let sent: Sent = 'nothing';
   const isSentinel = (text: string): boolean =>
-    sentinels.some((one) => text.includes(one)) || holdsSentinel(binding, text);
+    ![...beside].some((one) => text.includes(one)) &&
+    (sentinels.some((one) => text.includes(one)) || holdsSentinel(binding, text));
   for (let i = 0; i + 1 < fields.length; i += 2) {
     if (!names.has((fields[i] ?? '').toLowerCase())) continue;
     const value = fields[i + 1] ?? '';

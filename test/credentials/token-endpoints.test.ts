@@ -108,6 +108,30 @@ t.test('a sentinel serves its own sandbox, at its own hosts', async (t) => {
   t.match(ask('api.github.example', github, { scope: 2 }), { injected: ['id-github'] });
 });
 
+t.test('of several grants at one host, the sentinel says which', async (t) => {
+  const placeholderKey = 'ef'.repeat(32);
+  const erp = grant('erp', { placeholderKey, value: 'REAL-erp' });
+  const credentials = new Credentials([grant('crm'), { ...erp, hosts: ['api.crm.example'] }]);
+  for (const [name, key, value] of [
+    ['crm', KEY, REAL],
+    ['erp', placeholderKey, 'REAL-erp'],
+  ] as const) {
+    const { access } = sentinels(name, 1, key);
+    for (const sent of [access, 'proxy-managed']) {
+      const got = credentials.apply({
+        scope: 1,
+        host: 'api.crm.example',
+        port: 443,
+        secure: true,
+        fields: ['authorization', `Bearer ${sent}`],
+        path: '/',
+      });
+      const [id, token] = sent === access ? [`id-${name}`, value] : ['id-crm', REAL];
+      t.match(got, { injected: [id], fields: ['authorization', `Bearer ${token}`] }, sent);
+    }
+  }
+});
+
 t.test('a sentinel whose grant is gone goes as it is, to where that went', async (t) => {
   const credentials = new Credentials([grant('crm', { signedOut: true, value: '' })]);
   const fields = ['authorization', `Bearer ${sentinels('crm', 1).access}`];
