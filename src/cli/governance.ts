@@ -13,6 +13,7 @@ import { GovernanceStore, type Role } from '../governance/store.ts';
 import { issueToken, revokeToken } from '../governance/tokens.ts';
 import { type Context, printJson } from './context.ts';
 import { table } from './render.ts';
+import { quoted } from './variables.ts';
 
 type Data = { readonly data?: string };
 type Serve = Data & {
@@ -100,7 +101,9 @@ async function serve(context: Context, options: Serve): Promise<void> {
       const serving = await serveGovernance(organization, store, serveOptions(context, options));
       context.out(`Governance of ${organization.name} at ${serving.url}\n`);
       if (store.tokens().length === 0) {
-        context.out('Nobody may ask it yet: sallyport governance token add NAME --role admin\n');
+        const where = options.data === undefined ? '' : ` --data ${quoted(resolve(options.data))}`;
+        const command = `${context.program} governance token add NAME --role admin${where}`;
+        context.out(`Nobody may ask it yet: ${command}\n`);
       }
       await stopped.promise;
       await serving.close();
