@@ -17,6 +17,7 @@ const HANDSHAKE = 22;
 const APPLICATION_DATA = 23;
 const HEARTBEAT = 24;
 const CLIENT_HELLO = 1;
+const CIPHERTEXT_BYTES_MAX = 18_432; // RFC 5246 section 6.2.3; RFC 8446 section 5.2 takes less.
 const LENGTH_HIGH_MAX = 2; // Of the length's three bytes: OpenSSL takes up to 131,396.
 
 /** @throws SALLYPORT_TLS_NAME_MISMATCH */
@@ -85,14 +86,17 @@ function beginsTls(bytes: Buffer): boolean | null {
 
 /** Looks at each record behind the first ClientHello until it is clear that no second one comes. */
 function retryLook(host: string, { earlyData }: ClientHello): Step {
+  const parts: Buffer[] = [];
   let skipped = 0;
   return (bytes) => {
     if (bytes.length < RECORD_HEAD_BYTES) return 0;
     const length = bytes.readUInt16BE(3);
-    if (bytes[0] === HANDSHAKE) return judgeHandshake(bytes, length, host);
-    if (!mayPrecede(bytes[0], length, earlyData)) return 'pass';
+    if (length > CIPHERTEXT_BYTES_MAX) return 'pass'; // No server reads on behind it.
+    const isHandshake = bytes[0] === HANDSHAKE;
+    if (!isHandshake && !mayPrecede(bytes[0], length, earlyData)) return 'pass';
     const size = RECORD_HEAD_BYTES + length;
     if (bytes.length < size) return 0;
+    if (isHandshake) return judgeHandshake(parts, bytes.subarray(0, size), host);
     skipped += size;
     return skipped > EARLY_DATA_BYTES_MAX ? enough(bytes[0], length) : size;
   };
@@ -109,14 +113,18 @@ function enough(type: number | undefined, length: number): 'pass' {
   throw new SallyportError('SALLYPORT_TLS_HELLO_INVALID', 'no ClientHello: records without end');
 }
 
-/** The first byte of what is encrypted already may be any; the length behind it hardly ever fits, too. */
-function judgeHandshake(bytes: Buffer, length: number, host: string): number | 'pass' {
-  const seen = bytes.length - RECORD_HEAD_BYTES;
-  if (seen < Math.min(length, 2)) return 0;
-  const [kind, high = 0] = bytes.subarray(RECORD_HEAD_BYTES, RECORD_HEAD_BYTES + length);
-  if (length > 0 && (kind !== CLIENT_HELLO || high > LENGTH_HIGH_MAX)) return 'pass';
-  const hello = readClientHello(bytes);
-  if (hello === null) return 0;
+/** A handshake record and those before it that one message may go through. */
+function judgeHandshake(parts: Buffer[], record: Buffer, host: string): number | 'pass' {
+  const message = record.subarray(RECORD_HEAD_BYTES);
+  const [kind = CLIENT_HELLO, high = 0] = message;
+  if (parts.length === 0 && (kind !== CLIENT_HELLO || high > LENGTH_HIGH_MAX)) return 'pass';
+  parts.push(Buffer.from(record));
+  // No server acts on a part of a message. Nor does one Finished in 20,000, which is encrypted where
+  // TLS 1.2 resumes and may begin like this, differ from it: but no handshake record follows that.
+  const need = message.length < 4 ? Number.POSITIVE_INFINITY : 4 + message.readUIntBE(1, 3);
+  if (parts.length === 1 && message.length > 0 && message.length < need) return record.length;
+  const hello = readClientHello(Buffer.concat(parts));
+  if (hello === null) return record.length;
   checkName(hello, host);
   return 'pass';
 }

@@ -97,17 +97,20 @@ tap.test('a blind tunnel, too, leads to whom CONNECT named', async (t) => {
 /** What a client may send behind a ClientHello that names whom it may reach. */
 async function retries(): Promise<[what: string, alert: string, passed: number[], Buffer][]> {
   const other = await clientHello('other.test');
-  const inBits = Buffer.concat([Buffer.from([22, 3, 3, 0, 1, 1, 22, 3, 3]), lengthLess(other, 1)]);
-  const long = Buffer.from([22, 3, 3, 0, 40, 1, 0, 0x7f, 0xff, ...Buffer.alloc(36)]);
+  const bit = [22, 3, 3, 0, 1, 1];
+  const inBits = after([...bit, 22, 3, 3], lengthLess(other, 1));
   return [
     ['another name', UNRECOGNIZED_NAME, [], other],
     ['no name', UNRECOGNIZED_NAME, [], await clientHello('')],
-    ['in records of any size', UNRECOGNIZED_NAME, [], inBits],
+    ['in records of any size', UNRECOGNIZED_NAME, bit, inBits],
     ['behind what is passed over', UNRECOGNIZED_NAME, PASSED_OVER, after(PASSED_OVER, other)],
     ['behind an empty one', DECODE_ERROR, [], after(EMPTY, other)],
-    ['one too long to be looked at', DECODE_ERROR, [], long],
+    ['one too long to be looked at', DECODE_ERROR, LONG, after(LONG, Buffer.from(LONG))],
   ];
 }
+
+/** A part of a long ClientHello; or, encrypted, a Finished of TLS 1.2. */
+const LONG = [22, 3, 3, 0, 40, 1, 0, 0x7f, 0xff, ...Buffer.alloc(36)];
 
 const PASSED_OVER = [...CHANGE_CIPHER_SPEC, ...WARNING, 23, 3, 3, 0, 0];
 
@@ -131,6 +134,20 @@ tap.test('a second ClientHello names whom the first did (HelloRetryRequest)', as
       const wanted = after(passed, Buffer.alloc(0)).toString('latin1');
       t.ok((first.toString('latin1') + wanted).startsWith(origin.received), 'none of it arrives');
     }
+  }
+});
+
+tap.test('a session that is resumed may finish with any byte', async (t) => {
+  const finished = after([...CHANGE_CIPHER_SPEC, ...LONG], Buffer.from([23, 3, 3, 0, 1, 7]));
+  const bytes = Buffer.concat([await clientHello('localhost'), finished]);
+  for (const [way, piecesOf] of Object.entries(WAYS)) {
+    const { origin, client } = await withTcp(t, () => {});
+    for (const piece of piecesOf(Buffer.from(connectTo(`localhost:${origin.port}`)), bytes)) {
+      client.send(piece);
+    }
+    client.socket.end();
+    while (origin.received.length < bytes.length) await new Promise(setImmediate);
+    t.equal(origin.received, bytes.toString('latin1'), way);
   }
 });
 
