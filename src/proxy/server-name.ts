@@ -91,19 +91,22 @@ function retryLook(host: string, { earlyData }: ClientHello): Step {
   return (bytes) => {
     if (bytes.length < RECORD_HEAD_BYTES) return 0;
     const length = bytes.readUInt16BE(3);
-    if (length > CIPHERTEXT_BYTES_MAX) return 'pass'; // No server reads on behind it.
-    const isHandshake = bytes[0] === HANDSHAKE;
-    if (!isHandshake && !mayPrecede(bytes[0], length, earlyData)) return 'pass';
+    if (!mayPrecede(bytes[0], length, earlyData)) return 'pass';
     const size = RECORD_HEAD_BYTES + length;
     if (bytes.length < size) return 0;
-    if (isHandshake) return judgeHandshake(parts, bytes.subarray(0, size), host);
+    if (bytes[0] === HANDSHAKE) return judgeHandshake(parts, bytes.subarray(0, size), host);
     skipped += size;
     return skipped > EARLY_DATA_BYTES_MAX ? enough(bytes[0], length) : size;
   };
 }
 
-/** What servers of TLS 1.3 pass over (RFC 8446 sections 4.2.10, 5 and 6.1), and older ones: empty records. */
+/**
+ * Whether a server may go on behind it: a handshake record, what those of TLS 1.3 pass over (RFC 8446
+ * sections 4.2.10, 5 and 6.1), and older ones: empty records.
+ */
 function mayPrecede(type: number | undefined, length: number, earlyData: boolean): boolean {
+  if (length > CIPHERTEXT_BYTES_MAX) return false;
+  if (type === HANDSHAKE) return true;
   if (type === APPLICATION_DATA && length > 0) return earlyData;
   return length === 0 || type === CHANGE_CIPHER_SPEC || type === ALERT;
 }
