@@ -318,12 +318,13 @@ export class WorkerPool {
     for (const { slot } of outcomes) inflight.free(slot);
   }
 
+  /** What came before is answered with it: a replacement is told of the latest configuration alone. */
   #configured(worker: number, number: number, error: string | null): void {
-    const waiting = this.#configurations.get(number);
-    if (waiting === undefined) return;
-    waiting.left.delete(worker);
-    if (error !== null) waiting.fail(new SallyportError('SALLYPORT_CONFLICT', error));
-    else if (waiting.left.size === 0) waiting.done();
+    for (const [earlier, waiting] of this.#configurations) {
+      if (earlier > number || !waiting.left.delete(worker)) continue;
+      if (error !== null) waiting.fail(new SallyportError('SALLYPORT_CONFLICT', error));
+      else if (waiting.left.size === 0) waiting.done();
+    }
   }
 
   /** A worker's task is over. Unless all are stopping, what it left is recorded and it is replaced. */

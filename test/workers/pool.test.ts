@@ -1,6 +1,7 @@
 // Real worker threads over the real matcher: they share a port, take new policy and settings while
 // they serve, are replaced when they die, and drain. Covers src/workers/serve.ts.
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { createServer, request, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -228,6 +229,21 @@ t.test('a listener that two changes at once ask for is opened once', async (t) =
     pool.configure(SERVE_SETTINGS, [BOX], []),
   ]);
   t.equal(await isListening(port), false, 'and closed when nobody wants it any more');
+});
+
+t.test('changes that a dying worker did not take are answered by its replacement', async (t) => {
+  const { pool, lost } = await world(t, 1);
+  const ended = pool.terminate(0);
+  const path = join(tmpdir(), `sallyport-test-${process.pid}-late.sock`);
+  const later: SandboxRecord[] = [{ ...BOX, listen: { kind: 'unix', path } }];
+  await Promise.all([
+    pool.configure(SERVE_SETTINGS, [BOX], []),
+    pool.configure({ ...SERVE_SETTINGS, via: !SERVE_SETTINGS.via }, [BOX], []),
+    pool.configure(SERVE_SETTINGS, later, []),
+  ]);
+  await ended;
+  t.equal(lost.length, 1);
+  t.ok(existsSync(path), 'by the last of them');
 });
 
 t.test('a listener that cannot be opened is a fault, not a silence', async (t) => {
