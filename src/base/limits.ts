@@ -55,7 +55,7 @@ export const FILE_PATTERN_BYTES_MAX = 1_024;
 export const FILE_RULE_PATTERNS_MAX = 256; // Of one rule.
 export const FILE_PATTERNS_MAX = 10_000; // Of all rules together: every mount is compared with each.
 export const FILE_RESOLVE_MS = 5_000; // For all paths of one question; a dead network mount hangs for ever.
-export const FILE_RESOLVING_MAX = 2; // Of the four threads that name look-ups need, too.
+export const FILE_RESOLVING_MAX = 2; // Threads that name look-ups need, too, and Node alone has four.
 export const FILE_RESOLVE_WAITING_MAX = 64; // Questions that wait for one of these.
 
 // Secrets.
@@ -193,6 +193,9 @@ export const REGISTRY_KEPT_MAX = 1_024; // Tokens of one secret, per worker.
 
 // DNS.
 export const DNS_TIMEOUT_MS = 10_000;
+export const DNS_LOOKUPS_PER_SANDBOX_MAX = 16; // Under way at one time, in all workers: half of what the threads below can.
+export const DNS_WAITING_PER_SANDBOX_MAX = 256; // Names, in each worker.
+export const THREAD_POOL_SIZE = 64; // Of the daemon's process; libuv gives half of them to look-ups of names.
 export const DNS_CACHE_ENTRIES_MAX = 4_096;
 export const DNS_TTL_MS = 30_000; // getaddrinfo gives no TTL; a fixed short one, as browsers do.
 export const DNS_NEGATIVE_TTL_MS = 2_000;

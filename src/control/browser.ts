@@ -102,12 +102,12 @@ export class Browser {
 
   async #judge(target: Target): Promise<Verdict> {
     const { matcher, addressGuard, resolver } = this.#parts;
-    const { path, host, port } = target;
+    const { path, host, port, scope } = target;
     const asked = { method: 'GET', target: path };
     const verdict = judgeTarget(matcher, target, addressGuard(), asked);
     if (verdict.action === 'deny') return { ...verdict, code: 'SALLYPORT_DENIED' };
     if (isAddress(host) || host === 'localhost') return { ...verdict, code: null };
-    const { addresses } = await resolver.resolve(host);
+    const { addresses } = await resolver.resolve(host, scope);
     // The browser picks one for itself: all of them have to be allowed.
     const [refused] = judgeAddresses(matcher, target, addresses, addressGuard()).refused;
     if (refused === undefined) return { ...verdict, code: null };

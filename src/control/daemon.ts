@@ -1,10 +1,11 @@
 // The daemon as a process: its environment, its lock, its signals, and the word to whoever started
 // it. What it runs is in instance.ts.
+import { stat } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { systemClock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
-import { LOCK_RETRY_MS, LOCK_WAIT_MS } from '../base/limits.ts';
+import { LOCK_RETRY_MS, LOCK_WAIT_MS, THREAD_POOL_SIZE } from '../base/limits.ts';
 import { keychainOf } from '../credentials/keychain.ts';
 import { ControlClient } from './api/client.ts';
 import type { DaemonStatus } from './api/services.ts';
@@ -49,6 +50,7 @@ const REUSE_PORT_PLATFORMS: ReadonlySet<string> = new Set([
  */
 export async function runDaemon(options: DaemonOptions, env: Env): Promise<number> {
   process.umask(0o077); // Sockets and files are the user's alone, from their first moment.
+  await widenThreadPool();
   const paths = resolvePaths(env);
   createFolders(paths);
   const logFile = options.logToFile ? paths.daemonLog : null;
@@ -75,6 +77,18 @@ export async function runDaemon(options: DaemonOptions, env: Env): Promise<numbe
   } finally {
     release();
   }
+}
+
+/**
+ * Node's four threads let two names be looked up at one time. libuv reads the variable when it is first
+ * asked for a thread; then it is gone, since programs that we start inherit what is left of it.
+ */
+async function widenThreadPool(): Promise<void> {
+  const { env } = process;
+  if (env.UV_THREADPOOL_SIZE !== undefined) return;
+  env.UV_THREADPOOL_SIZE = String(THREAD_POOL_SIZE);
+  await stat('/');
+  delete env.UV_THREADPOOL_SIZE;
 }
 
 async function run(

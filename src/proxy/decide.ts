@@ -64,7 +64,7 @@ const LOOPBACK = Object.freeze({ addresses: Object.freeze(['127.0.0.1', '::1'] a
  *   request inside is decided for itself.
  * @throws SALLYPORT_DENIED             the policy says no, or says nothing (deny by default).
  * @throws SALLYPORT_ADDRESS_FORBIDDEN  allowed by name, but it leads only where no rule allows.
- * @throws SALLYPORT_DNS_FAILED, SALLYPORT_DNS_TIMEOUT
+ * @throws SALLYPORT_DNS_FAILED, SALLYPORT_DNS_TIMEOUT, SALLYPORT_OVERLOADED
  */
 export function decide(
   sandbox: Sandbox,
@@ -90,7 +90,7 @@ export function decide(
   };
   if (isAddress(host)) return grant(deciders.resolver.literal(host));
   if (host === 'localhost') return grant(LOOPBACK);
-  const resolution = deciders.resolver.resolve(host);
+  const resolution = deciders.resolver.resolve(host, sandbox.scope);
   return resolution instanceof Promise ? resolution.then(grant) : grant(resolution);
 }
 

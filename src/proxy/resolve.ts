@@ -1,16 +1,20 @@
 // Names to addresses, once per decision. Answers are cached for a bounded time and number, and a
-// name that is being asked for is not asked for twice.
+// name that is being asked for is not asked for twice. One sandbox has a few look-ups under way: the
+// threads that make them are few, and a name server that is slow would keep them all from the others.
 import { Resolver as DnsResolver, lookup } from 'node:dns/promises';
 import type { Clock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
 import {
   DNS_ADDRESSES_MAX,
   DNS_CACHE_ENTRIES_MAX,
+  DNS_LOOKUPS_PER_SANDBOX_MAX,
   DNS_NEGATIVE_TTL_MS,
   DNS_TIMEOUT_MS,
   DNS_TTL_MS,
+  DNS_WAITING_PER_SANDBOX_MAX,
 } from '../base/limits.ts';
 import { type Address, parseAddress } from '../policy/address.ts';
+import { Turns } from './turns.ts';
 
 /** The addresses of one name, in the order the resolver prefers. Same object while cached. */
 export type Resolution = { readonly addresses: readonly Address[] };
@@ -25,29 +29,74 @@ export class Resolver {
   readonly #ask: Ask;
   readonly #cache = new Map<string, Entry>();
   readonly #pending = new Map<string, Promise<Resolution>>();
+  /** Names in line, each with the scope that asks: nobody waits in another's line. */
+  readonly #waiting = new Map<string, Promise<Resolution>>();
+  readonly #turns: Turns;
   readonly #literals = new Map<Address, Resolution>();
 
-  constructor(clock: Clock, ask: Ask) {
+  /** @param lookupsMax  under way for one sandbox at one time. */
+  constructor(clock: Clock, ask: Ask, lookupsMax = DNS_LOOKUPS_PER_SANDBOX_MAX) {
     this.#clock = clock;
     this.#ask = ask;
+    this.#turns = new Turns(lookupsMax, DNS_WAITING_PER_SANDBOX_MAX);
   }
 
   /**
+   * @param scope  of the sandbox that asks.
    * @returns at least one address, at once when cached.
-   * @throws SALLYPORT_DNS_FAILED, SALLYPORT_DNS_TIMEOUT
+   * @throws SALLYPORT_DNS_FAILED, SALLYPORT_DNS_TIMEOUT; SALLYPORT_OVERLOADED: its line is full
    */
-  resolve(host: string): Resolution | Promise<Resolution> {
+  resolve(host: string, scope: number): Resolution | Promise<Resolution> {
+    const known = this.#known(host) ?? this.#waiting.get(`${scope} ${host}`);
+    return known ?? this.#lineUp(host, scope);
+  }
+
+  /** What is cached or under way. */
+  #known(host: string): Resolution | Promise<Resolution> | undefined {
     const cached = this.#cache.get(host);
     if (cached !== undefined && cached.untilMs > this.#clock.monotonicMs()) {
       if (cached.answer instanceof SallyportError) throw cached.answer;
       return cached.answer;
     }
-    let pending = this.#pending.get(host);
-    if (pending === undefined) {
-      pending = this.#lookUp(host).finally(() => this.#pending.delete(host));
-      this.#pending.set(host, pending);
-    }
-    return pending;
+    return this.#pending.get(host);
+  }
+
+  /** Waits for its turn for no longer than for an answer. */
+  #lineUp(host: string, scope: number): Promise<Resolution> {
+    const { promise, resolve, reject } = Promise.withResolvers<Resolution>();
+    const key = `${scope} ${host}`;
+    let timer: NodeJS.Timeout | undefined;
+    let hasBegun = false;
+    const begin = (): Promise<void> => {
+      hasBegun = true;
+      clearTimeout(timer);
+      this.#waiting.delete(key);
+      return this.#begin(host, resolve).catch(reject);
+    };
+    const leave = this.#turns.wait(scope, begin);
+    if (leave === null) throw crowded(host);
+    if (hasBegun) return promise;
+    this.#waiting.set(key, promise);
+    timer = setTimeout(() => {
+      leave();
+      this.#waiting.delete(key);
+      reject(late(`${host} waited too long behind other names that the sandbox asks for`));
+    }, DNS_TIMEOUT_MS);
+    return promise;
+  }
+
+  /** @returns when nobody is at it any more, which may be long after the time for it is over. */
+  async #begin(
+    host: string,
+    told: (answer: Resolution | Promise<Resolution>) => void,
+  ): Promise<void> {
+    const known = this.#known(host); // Another sandbox may have asked meanwhile.
+    if (known !== undefined) return told(known);
+    const asked = this.#ask(host);
+    const answer = this.#lookUp(host, asked).finally(() => this.#pending.delete(host));
+    this.#pending.set(host, answer);
+    told(answer);
+    await asked;
   }
 
   /** An address leads to itself. The same object each time, as for names, so that what was judged of it is kept. */
@@ -60,9 +109,9 @@ export class Resolver {
     return itself;
   }
 
-  async #lookUp(host: string): Promise<Resolution> {
+  async #lookUp(host: string, asked: ReturnType<Ask>): Promise<Resolution> {
     try {
-      const { addresses, ttlMs } = await withTimeout(this.#ask(host), host);
+      const { addresses, ttlMs } = await withTimeout(asked, host);
       const answer = { addresses: canonical(addresses) };
       if (answer.addresses.length === 0) throw failed(host, 'no address');
       this.#remember(host, answer, ttlMs);
@@ -119,15 +168,24 @@ function canonical(addresses: readonly string[]): Address[] {
 }
 
 async function withTimeout<T>(work: Promise<T>, host: string): Promise<T> {
-  const { promise: late, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => {
-    reject(new SallyportError('SALLYPORT_DNS_TIMEOUT', `no answer for ${host} in time`));
-  }, DNS_TIMEOUT_MS);
+  const { promise: tooLate, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(late(`no answer for ${host} in time`)), DNS_TIMEOUT_MS);
   try {
-    return await Promise.race([work, late]);
+    return await Promise.race([work, tooLate]);
   } finally {
     clearTimeout(timer);
   }
+}
+
+function late(message: string): SallyportError {
+  return new SallyportError('SALLYPORT_DNS_TIMEOUT', message);
+}
+
+function crowded(host: string): SallyportError {
+  return new SallyportError(
+    'SALLYPORT_OVERLOADED',
+    `${host} is not looked up: ${DNS_WAITING_PER_SANDBOX_MAX} names that the sandbox asks for are waiting`,
+  );
 }
 
 function failed(host: string, why: string, cause?: unknown): SallyportError {

@@ -79,6 +79,8 @@ export type ServeTask = {
   readonly bindings: readonly Binding[];
   /** Whether exchanges may begin; see the message `audit`. */
   readonly auditAvailable: boolean;
+  /** For one sandbox at one time. */
+  readonly lookupsMax: number;
   readonly port: MessagePort;
 };
 

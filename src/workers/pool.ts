@@ -5,7 +5,11 @@ import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import type { Clock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
-import { CONFIGURE_WAIT_MS_MAX, WORKER_RESTARTS_PER_MINUTE_MAX } from '../base/limits.ts';
+import {
+  CONFIGURE_WAIT_MS_MAX,
+  DNS_LOOKUPS_PER_SANDBOX_MAX,
+  WORKER_RESTARTS_PER_MINUTE_MAX,
+} from '../base/limits.ts';
 import type { Binding } from '../credentials/binding.ts';
 import type { KeyPair } from '../credentials/client-certificate.ts';
 import type { SignedIn } from '../credentials/token-exchange.ts';
@@ -260,6 +264,7 @@ export class WorkerPool {
       sandboxes: this.#sandboxes,
       bindings: this.#bindings,
       auditAvailable: this.#auditAvailable,
+      lookupsMax: Math.ceil(DNS_LOOKUPS_PER_SANDBOX_MAX / this.#options.workers),
       port: port2,
     };
     const ended = this.#piscina.run(task, { transferList: [port2] }).then(

@@ -83,7 +83,7 @@ class Worker {
     };
     this.#pipeline = createPipeline({
       matcher: new Lane(task.memory, task.module, task.worker),
-      resolver: new Resolver(systemClock, askerOf(task.settings.dnsServers)),
+      resolver: new Resolver(systemClock, askerOf(task.settings.dnsServers), task.lookupsMax),
       current: this.#current,
       vetted: new WeakMap(),
       recorder: this.#recorder,

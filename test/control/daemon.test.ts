@@ -2,10 +2,11 @@
 // src/control/daemon-log.ts is where it speaks, src/control/discard.ts is for when it cannot start.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
+import { THREAD_POOL_SIZE } from '../../src/base/limits.ts';
 import { ControlClient } from '../../src/control/api/client.ts';
 import { RotatingFile } from '../../src/control/daemon-log.ts';
 import { discardStore } from '../../src/control/discard.ts';
@@ -84,6 +85,28 @@ t.test('the socket of a dead daemon is no obstacle', async (t) => {
   await startDaemon(env);
   await stop(env);
   t.ok(waitUntilStopped(resolvePaths(env), 10_000));
+});
+
+t.test('there are threads to look up names, and no program is told how many', async (t) => {
+  const env = temporaryEnv(t);
+  const folder = temporaryFolder(t);
+  const [program, told] = [join(folder, 'program'), join(folder, 'told')];
+  writeFileSync(program, `#!/bin/sh\nenv > ${told}\n`, { mode: 0o755 });
+  const { pid } = await startDaemon(env, {
+    'policy.preset': 'allow-all',
+    'daemon.defaultSandbox': 'demo',
+    'browser.command': [program],
+  });
+  t.teardown(() => stop(env));
+  const threads = readdirSync(`/proc/${pid}/task`);
+  const names = threads.map((id) => readFileSync(`/proc/${pid}/task/${id}/comm`, 'utf8'));
+  t.equal(names.filter((name) => name.startsWith('libuv-worker')).length, THREAD_POOL_SIZE);
+  const client = new ControlClient(resolvePaths(env).socket);
+  await client.post('/browser-open', { url: 'http://1.1.1.1/', sandbox_id: 'demo' });
+  await client.close();
+  const environment = readFileSync(told, 'utf8');
+  t.match(environment, /^PATH=/m);
+  t.notMatch(environment, 'UV_THREADPOOL_SIZE');
 });
 
 t.test('SIGTERM drains, a second one ends at once', async (t) => {

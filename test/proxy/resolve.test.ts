@@ -1,12 +1,14 @@
-// The name cache against a clock of the test's own.
+// The name cache, and the lines in front of it, against a clock of the test's own. Covers src/proxy/turns.ts.
 import { mock } from 'node:test';
 import tap from 'tap';
 import {
   DNS_ADDRESSES_MAX,
   DNS_CACHE_ENTRIES_MAX,
+  DNS_LOOKUPS_PER_SANDBOX_MAX,
   DNS_NEGATIVE_TTL_MS,
   DNS_TIMEOUT_MS,
   DNS_TTL_MS,
+  DNS_WAITING_PER_SANDBOX_MAX,
 } from '../../src/base/limits.ts';
 import { askerOf, type Resolution, Resolver } from '../../src/proxy/resolve.ts';
 import { within } from '../helpers/wire.ts';
@@ -21,7 +23,8 @@ function world(answer: (host: string, asked: number) => Answer | Promise<Answer>
     return answer(host, asked.length);
   });
   /** Errors that are thrown at once and those that come later, as one. */
-  const resolve = async (host: string): Promise<Resolution> => resolver.resolve(host);
+  const resolve = async (host: string, scope = 1): Promise<Resolution> =>
+    resolver.resolve(host, scope);
   return { clock, asked, resolver, resolve };
 }
 
@@ -35,7 +38,7 @@ tap.test('an answer is kept for its time, and is the same object meanwhile', asy
   const first = await resolve('a.test');
   t.same(first.addresses, ['192.0.2.1']);
   clock.ms = 4_999;
-  t.equal(resolver.resolve('a.test'), first, 'at once');
+  t.equal(resolver.resolve('a.test', 1), first, 'at once');
   clock.ms = 5_000;
   t.not(await resolve('a.test'), first);
   t.same(asked, ['a.test', 'a.test']);
@@ -102,7 +105,7 @@ tap.test('the cache is bounded; the oldest leave', async (t) => {
   const { asked, resolver, resolve } = world(() => ({ addresses: ['192.0.2.1'], ttlMs: 10_000 }));
   for (let i = 0; i <= DNS_CACHE_ENTRIES_MAX; i++) await resolve(`${i}.test`);
   t.equal(asked.length, DNS_CACHE_ENTRIES_MAX + 1);
-  t.notOk(resolver.resolve('1.test') instanceof Promise, 'still there');
+  t.notOk(resolver.resolve('1.test', 1) instanceof Promise, 'still there');
   await resolve('0.test');
   t.equal(asked.length, DNS_CACHE_ENTRIES_MAX + 2);
 });
@@ -120,8 +123,48 @@ tap.test('no answer in time', async (t) => {
   t.equal(asked.length, 2);
 });
 
+tap.test('a sandbox that asks for many slow names is alone in its line', async (t) => {
+  const slow = new Map<string, (answer: Answer) => void>();
+  const good = { addresses: ['192.0.2.1'], ttlMs: 1_000 };
+  const { asked, resolve } = world((host) => {
+    if (!host.startsWith('slow')) return good;
+    const { promise, resolve } = Promise.withResolvers<Answer>();
+    slow.set(host, resolve);
+    return promise;
+  });
+  mock.timers.enable({ apis: ['setTimeout'] });
+  t.teardown(() => mock.timers.reset());
+  const count = DNS_LOOKUPS_PER_SANDBOX_MAX + DNS_WAITING_PER_SANDBOX_MAX;
+  const all = Array.from({ length: count }, (_, i) => resolve(`slow${i}.test`));
+  const settled = Promise.allSettled(all);
+  t.equal(asked.length, DNS_LOOKUPS_PER_SANDBOX_MAX, 'no more of them at one time');
+  const again = resolve(`slow${count - 1}.test`);
+  await t.rejects(resolve('one-more.test'), { code: 'SALLYPORT_OVERLOADED', status: 503 });
+  t.match(await resolve('one-more.test', 2), { addresses: ['192.0.2.1'] }, 'others go on');
+  const theirs = resolve(`slow${count - 1}.test`, 2);
+  t.equal(asked.at(-1), `slow${count - 1}.test`, 'and wait in no line of its');
+  slow.get(`slow${count - 1}.test`)?.(good);
+  t.equal((await theirs).addresses[0], '192.0.2.1');
+  slow.get('slow0.test')?.(good);
+  await all[0];
+  await new Promise(setImmediate);
+  t.equal(asked.at(-1), `slow${DNS_LOOKUPS_PER_SANDBOX_MAX}.test`, 'the next in line');
+  mock.timers.tick(DNS_TIMEOUT_MS);
+  const late = { code: 'SALLYPORT_DNS_TIMEOUT' };
+  await t.rejects(again, { ...late, message: /waited too long behind other names/ });
+  t.equal((await settled).filter(({ status }) => status === 'fulfilled').length, 1);
+  const before = asked.length;
+  const next = resolve('next.test');
+  t.equal(asked.length, before, 'what nobody waits for any more is still under way');
+  slow.get('slow1.test')?.(good);
+  t.match(await next, { addresses: ['192.0.2.1'] });
+});
+
 tap.test("the system's own resolver", async (t) => {
   const resolver = new Resolver({ wallMs: () => 0, monotonicMs: () => 0 }, askerOf([]));
-  const { addresses } = await within('localhost', Promise.resolve(resolver.resolve('localhost')));
+  const { addresses } = await within(
+    'localhost',
+    Promise.resolve(resolver.resolve('localhost', 1)),
+  );
   t.ok(addresses.some((address) => address === '127.0.0.1' || address === '::1'));
 });
