@@ -12,6 +12,7 @@ import { LiveSettings } from '../../../src/control/settings/live.ts';
 import { Settings } from '../../../src/control/settings/settings.ts';
 import { TestAuthority } from '../../helpers/certificates.ts';
 import { startWorld, temporaryFolder, type World } from '../../helpers/control.ts';
+import { loopbackDns } from '../../helpers/dns.ts';
 
 type Told = { readonly value: unknown; readonly source: string; readonly restart_pending: boolean };
 
@@ -25,10 +26,10 @@ async function asked(t: Test, { client }: World): Promise<IncomingMessage['heade
   const origin = createServer((received, answer) => {
     seen = received.headers;
     answer.end();
-  }).listen(0, '127.0.0.2'); // 127.0.0.1 would be localhost, which no guard opens.
+  }).listen(0, '127.0.0.1');
   t.teardown(() => void origin.close());
   await once(origin, 'listening');
-  const target = `127.0.0.2:${(origin.address() as AddressInfo).port}`;
+  const target = `origin.test:${(origin.address() as AddressInfo).port}`;
   const { listen } = await client.get<{ listen: string }>('/daemon/status');
   const [host = '', port = ''] = listen.split(':');
   const sent = request({ host, port, path: `http://${target}/`, headers: { host: target } });
@@ -40,14 +41,15 @@ async function asked(t: Test, { client }: World): Promise<IncomingMessage['heade
 }
 
 t.test('what the workers go by changes while they run', async (t) => {
-  const world = await startWorld(t, { preset: 'allow-all', defaultSandbox: 'box' });
+  const dnsServers = [await loopbackDns(t)];
+  const world = await startWorld(t, { preset: 'allow-all', defaultSandbox: 'box', dnsServers });
   t.equal(await asked(t, world), null, '** does not open special addresses');
   t.match(await change(world, 'network.addressGuard', 'docker'), {
     value: 'docker',
     source: 'override',
     restart_pending: false,
   });
-  t.match(await asked(t, world), { host: /^127\.0\.0\.2/, via: undefined });
+  t.match(await asked(t, world), { host: /^origin\.test/, via: undefined });
   await change(world, 'network.via', true);
   await change(world, 'network.forwardedFor', true);
   t.match(await asked(t, world), { via: /./, 'x-forwarded-for': '127.0.0.1' });
