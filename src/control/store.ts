@@ -54,8 +54,8 @@ export type PolicySettings = {
 export type SyncRecord = {
   /** From whom. */
   readonly source: string;
-  /** Wall clock. */
-  readonly syncedMs: number;
+  /** Wall clock; null: it was seen, and none of it has been in force yet, so it grants nothing. */
+  readonly syncedMs: number | null;
   /** Wall clock; what was said grants nothing after it. Null: it does not end by itself. */
   readonly expiresMs: number | null;
   /** Of a signed document; null for other sources. */

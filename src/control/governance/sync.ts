@@ -138,16 +138,12 @@ export class GovernanceSync {
     throw new SallyportError('SALLYPORT_GOVERNANCE_FAILED', message, { cause: error });
   }
 
-  /**
-   * The rules first: a record of what is not in force would promise more than there is. But before
-   * them that they end sooner: a death in between must not leave them the time of those before.
-   */
+  /** The rules first: a record of what is not in force would promise more than there is. */
   async #take(word: Word): Promise<void> {
     const { policy, source, clock, configure } = this.#options;
     const { organization, supportMessage, delegates, expiresMs, serial, digest } = word;
     const governance = { organization, delegates, available: true, supportMessage };
-    const before = this.#record;
-    if (before !== null && endOf(word) < endOf(before)) this.#keep({ ...before, expiresMs });
+    this.#announce(word);
     if (!isSame(policy, governance, word)) {
       await policy.govern(governance, word.rules, word.pathRules);
     }
@@ -155,6 +151,28 @@ export class GovernanceSync {
     if (this.#told !== supportMessage) await configure();
     this.#told = supportMessage;
     await this.#settle(); // It may have ended while it was read.
+  }
+
+  /**
+   * What a death before the record must not undo: that the rules end sooner than those before, and
+   * that no document older than theirs is taken any more. It prolongs nothing.
+   */
+  #announce(word: Word): void {
+    const { serial, digest } = word;
+    const { source } = this.#options;
+    const nothing = {
+      source: source.name,
+      syncedMs: null,
+      expiresMs: null,
+      serial: null,
+      digest: null,
+    };
+    const before = this.#record ?? nothing;
+    const isSooner = this.#record !== null && endOf(word) < endOf(before);
+    if (!isSooner && serial === before.serial) return;
+    const expiresMs = isSooner ? word.expiresMs : before.expiresMs;
+    const seen = serial === before.serial ? {} : { serial, digest };
+    this.#keep({ ...before, expiresMs, ...seen });
   }
 
   #keep(record: SyncRecord): void {
@@ -180,8 +198,8 @@ export class GovernanceSync {
   /** How long grants still hold; 0: they do not. */
   #leftMs(): number {
     const { clock, graceMs } = this.#options;
-    if (this.#record === null) return 0;
-    const { syncedMs } = this.#record;
+    const syncedMs = this.#record?.syncedMs ?? null;
+    if (this.#record === null || syncedMs === null) return 0;
     const nowMs = clock.wallMs();
     // A clock that was put back says nothing of how long it has been.
     const left = graceMs - Math.abs(nowMs - syncedMs);
@@ -190,8 +208,9 @@ export class GovernanceSync {
 
   #status(): SyncState['status'] {
     const { policy, clock, intervalMs } = this.#options;
-    if (policy.governance?.available !== true || this.#record === null) return 'unavailable';
-    const ageMs = Math.abs(clock.wallMs() - this.#record.syncedMs);
+    const syncedMs = this.#record?.syncedMs ?? null;
+    if (policy.governance?.available !== true || syncedMs === null) return 'unavailable';
+    const ageMs = Math.abs(clock.wallMs() - syncedMs);
     if (ageMs > Math.max(GOVERNANCE_STALE_MS, 3 * intervalMs)) return 'stale';
     return this.#failure === null ? 'ok' : 'failed';
   }

@@ -1,17 +1,21 @@
 // How well an organisation's word is known, by a clock of the test: ok, failed, stale, unavailable, and
 // what then counts; the same over restarts.
+import { generateKeyPairSync, sign } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import t, { type Test } from 'tap';
 import { SallyportError } from '../../../src/base/errors.ts';
+import { governanceFile } from '../../../src/control/governance/file.ts';
 import type { GovernanceSource, Word } from '../../../src/control/governance/source.ts';
 import { GovernanceSync } from '../../../src/control/governance/sync.ts';
 import { type GivenRule, PolicyService } from '../../../src/control/policy/policy.ts';
-import { Store } from '../../../src/control/store.ts';
+import { Store, type SyncRecord } from '../../../src/control/store.ts';
 import { inForce } from '../../../src/policy/precedence.ts';
 import { parseResources } from '../../../src/policy/resource.ts';
 import type { Decision } from '../../../src/policy/rule.ts';
 import { temporaryFolder } from '../../helpers/control.ts';
+import { policyOf } from '../../helpers/organization.ts';
 
 const MINUTE_MS = 60_000;
 const GRACE_MS = 60 * MINUTE_MS;
@@ -55,7 +59,7 @@ class Bench {
   nowMs = Date.UTC(2026, 0, 2);
   name = 'the source';
   intervalMs = MINUTE_MS;
-  says: () => Promise<Word> = async () => WORD;
+  says: (last: SyncRecord | null) => Promise<Word> = async () => WORD;
   #store: Store | null = null;
   #policy: PolicyService | null = null;
   #sync: GovernanceSync | null = null;
@@ -96,7 +100,7 @@ class Bench {
     const source: GovernanceSource = {
       name: this.name,
       organization: 'my-org',
-      fetch: () => this.says(),
+      fetch: (last) => this.says(last),
     };
     this.#store = store;
     this.#policy = policy;
@@ -205,6 +209,70 @@ t.test('a death amid a word leaves it no more time than it has', async (t) => {
   await bench.start();
   t.equal(bench.now, 'unavailable: ');
 });
+
+/** Signed documents in a file. @returns what a source says of the one with this serial */
+function documents(t: Test): (bench: Bench, serial: number) => Bench['says'] {
+  const file = join(temporaryFolder(t), 'organization.json');
+  const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+  const keys = [publicKey.export({ type: 'spki', format: 'pem' }).toString()];
+  return (bench, serial) => (last) => {
+    const policies = [policyOf(serial, [{ decision: 'allow', resources: [`s${serial}.test`] }])];
+    const document = { version: 1, organization: 'my-org', serial, policies };
+    writeFileSync(file, JSON.stringify(document));
+    writeFileSync(`${file}.sig`, sign(null, Buffer.from(JSON.stringify(document)), privateKey));
+    const source = governanceFile({ path: file, keys, teams: [], nowMs: () => bench.nowMs });
+    return source.fetch(last, new AbortController().signal);
+  };
+}
+
+for (const known of [true, false]) {
+  const which = known ? 'amid a later document' : 'amid the first document';
+  t.test(`a death ${which} lets no older one in`, async (t) => {
+    const [bench, saying] = [new Bench(t), documents(t)];
+    await bench.start();
+    bench.says = saying(bench, 4);
+    if (known) await bench.sync.refresh();
+    bench.nowMs += MINUTE_MS;
+    const disk = new DatabaseSync(bench.path);
+    disk.exec(`CREATE TRIGGER death BEFORE INSERT ON settings
+               WHEN NEW.value LIKE '%"syncedMs":${bench.nowMs}%'
+               BEGIN SELECT RAISE(ABORT, 'killed'); END`);
+    bench.says = saying(bench, 5);
+    await t.rejects(bench.sync.refresh(), 'its rules are on the disk, and the rest of it is not');
+    t.match(bench.sync.state, { lastSyncedMs: known ? bench.nowMs - MINUTE_MS : null });
+    disk.exec('DROP TRIGGER death');
+    disk.close();
+    await bench.start();
+    t.equal(bench.now, known ? 'ok: rule_5_1' : 'unavailable: ');
+    bench.says = saying(bench, 4);
+    await t.rejects(bench.sync.refresh(), { message: /serial 4 is older than 5/ });
+    bench.says = saying(bench, 5);
+    await bench.sync.refresh();
+    t.equal(bench.now, 'ok: rule_5_1');
+  });
+}
+
+t.test(
+  'a death before the rules of a document keeps those before, and asks for it again',
+  async (t) => {
+    const [bench, saying] = [new Bench(t), documents(t)];
+    await bench.start();
+    bench.says = saying(bench, 4);
+    await bench.sync.refresh();
+    const disk = new DatabaseSync(bench.path);
+    disk.exec(
+      "CREATE TRIGGER death BEFORE INSERT ON rules BEGIN SELECT RAISE(ABORT, 'killed'); END",
+    );
+    bench.says = saying(bench, 5);
+    await t.rejects(bench.sync.refresh());
+    disk.exec('DROP TRIGGER death');
+    disk.close();
+    await bench.start();
+    t.equal(bench.now, 'ok: rule_4_1');
+    await bench.sync.refresh();
+    t.equal(bench.now, 'ok: rule_5_1');
+  },
+);
 
 t.test('only what is new is published; workers are told of a new message', async (t) => {
   const bench = new Bench(t);
