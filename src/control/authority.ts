@@ -6,6 +6,7 @@ import { z } from 'zod';
 import type { Clock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
 import { TICKET_KEYS_MS } from '../base/limits.ts';
+import { replaceFile } from '../base/replace-file.ts';
 import {
   type AuthorityMaterial,
   createAuthority,
@@ -14,7 +15,6 @@ import {
   importAuthority,
   needsRenewal,
 } from '../tls/authority.ts';
-import { replaceFile } from './replace-file.ts';
 
 const NAME = 'Sallyport Proxy CA';
 const TICKET_KEYS_BYTES = 48;

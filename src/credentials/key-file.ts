@@ -1,16 +1,8 @@
 // The file that holds the key of the secrets, or says which key of the keychain it is. It is its owner's
 // alone, and written whole or not at all.
-import {
-  closeSync,
-  fstatSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  writeSync,
-} from 'node:fs';
-import { dirname } from 'node:path';
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { SallyportError } from '../base/errors.ts';
+import { replaceFile } from '../base/replace-file.ts';
 
 export const KEY_BYTES = 32; // AES-256
 
@@ -54,17 +46,9 @@ function openKeyFile(path: string): number | null {
   }
 }
 
-/** On the disk when it returns. */
+/** On the disk when it returns. @throws what the system says; the file is as it was, then */
 export function writeKeyFile(path: string, content: KeyFileContent): void {
-  const draft = `${path}.new`;
-  const file = openSync(draft, 'w', 0o600);
-  writeSync(file, 'key' in content ? content.key : Buffer.from(`in keychain: ${content.id}\n`));
-  fsyncSync(file);
-  closeSync(file);
-  renameSync(draft, path);
-  const folder = openSync(dirname(path), 'r');
-  fsyncSync(folder);
-  closeSync(folder);
+  replaceFile(path, 'key' in content ? content.key : `in keychain: ${content.id}\n`);
 }
 
 export function unreadable(message: string, cause?: unknown): SallyportError {

@@ -1,5 +1,6 @@
+import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import t from 'tap';
 import { readKeyFile, writeKeyFile } from '../../src/credentials/key-file.ts';
 import { temporaryFolder } from '../helpers/control.ts';
@@ -45,4 +46,17 @@ t.test('one that cannot be trusted or used is refused, and named', async (t) => 
   }
   t.throws(() => readKeyFile(folder), UNREADABLE, 'a folder');
   t.throws(() => readKeyFile(join(path, 'x')), { ...UNREADABLE, message: /ENOTDIR/ });
+});
+
+const skip = spawnSync('prlimit', ['--version']).status === 0 ? false : 'prlimit is missing';
+t.test('a disk that takes a part of a key leaves the one before', { skip }, async (t) => {
+  const path = join(temporaryFolder(t), 'vault.key');
+  writeKeyFile(path, { id: ID });
+  const module = JSON.stringify(resolve('src/credentials/key-file.ts'));
+  const write = `(await import(${module})).writeKeyFile(process.argv[1], { key: Buffer.alloc(32, 7) })`;
+  const node = [process.execPath, '--input-type=module', '-e', write, path];
+  const { status } = spawnSync('prlimit', ['--fsize=5', ...node], { stdio: 'ignore' });
+  t.not(status, 0, 'it is told');
+  t.strictSame(readKeyFile(path), { id: ID });
+  t.notOk(existsSync(`${path}.new`), 'nor does a part of a key lie beside it');
 });

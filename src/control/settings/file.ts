@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { SallyportError } from '../../base/errors.ts';
 import { nearest } from '../../base/nearest.ts';
-import { replaceFile } from '../replace-file.ts';
+import { replaceFile } from '../../base/replace-file.ts';
 import { type GivenValues, SETTING_KEYS, SETTINGS, type SettingKey } from './keys.ts';
 
 const SCHEMA_KEY = '$schema'; // Editors complete and check by it.
