@@ -46,7 +46,7 @@ const REUSE_PORT_PLATFORMS: ReadonlySet<string> = new Set([
  *
  * @param env  process.env: the XDG variables, settings, and what leads to the keychain.
  * @returns the exit code: 0 after a stop, and when one was running already (it says so); 1 when it
- *   could not start.
+ *   could not start, or a part of it could not be closed (the log says so).
  */
 export async function runDaemon(options: DaemonOptions, env: Env): Promise<number> {
   process.umask(0o077); // Sockets and files are the user's alone, from their first moment.
@@ -65,8 +65,8 @@ export async function runDaemon(options: DaemonOptions, env: Env): Promise<numbe
     const keychain = keychainOf(env, process.platform);
     const settings = Settings.load({ path: paths.settings, env, given: options.given });
     logger.level = settings.values['daemon.logLevel'];
-    await run(options.version, { paths, settings, keychain, logger, logFile });
-    return 0;
+    const around = { paths, settings, keychain, logger, logFile };
+    return (await run(options.version, around)) ? 0 : 1;
   } catch (error) {
     const known = error instanceof SallyportError;
     const message = error instanceof Error ? error.message : String(error);
@@ -91,10 +91,11 @@ async function widenThreadPool(): Promise<void> {
   delete env.UV_THREADPOOL_SIZE;
 }
 
+/** @returns whether all of it could be closed */
 async function run(
   version: string,
   around: Pick<Surroundings, 'paths' | 'settings' | 'keychain' | 'logger' | 'logFile'>,
-): Promise<void> {
+): Promise<boolean> {
   const { logger, settings } = around;
   const { options, warnings } = instanceOptions(settings.values, systemClock.wallMs());
   const stopping = Promise.withResolvers<number | null>();
@@ -117,8 +118,9 @@ async function run(
     tell({ type: 'ready', status });
     const timeoutMs = (await stopping.promise) ?? drainTimeoutMs(instance.settings.values);
     logger.info({ drain_timeout_ms: timeoutMs }, 'Daemon is stopping');
-    await instance.stop(timeoutMs);
+    const isClosed = await instance.stop(timeoutMs);
     logger.info('Daemon has stopped');
+    return isClosed;
   } finally {
     unlisten();
   }

@@ -19,6 +19,7 @@ import { Decisions } from './audit/decided.ts';
 import { recordsStatus } from './audit/records-status.ts';
 import type { AuditSettings } from './audit/settings.ts';
 import { Browser } from './browser.ts';
+import { type Closing, closeAll, once } from './closing.ts';
 import { Configuration, type ProxyOptions } from './configuration.ts';
 import { type GovernanceOptions, startGovernance } from './governance/governance.ts';
 import { governanceFacts } from './governance/status.ts';
@@ -30,7 +31,7 @@ import { formatListen, type Sandboxes } from './sandboxes.ts';
 import { effectsOf, ensureSandbox } from './settings/effect.ts';
 import { LiveSettings } from './settings/live.ts';
 import { openState, type State } from './state.ts';
-import { type Closing, describe, type Surroundings } from './surroundings.ts';
+import { describe, type Surroundings } from './surroundings.ts';
 
 export type InstanceOptions = ProxyOptions & {
   /** Chosen if none was chosen before. */
@@ -51,8 +52,12 @@ export type Instance = {
   readonly policy: PolicyService;
   readonly settings: LiveSettings;
   status(): DaemonStatus;
-  /** Drains the workers and closes everything; what was accepted is recorded. */
-  stop(drainTimeoutMs: number): Promise<void>;
+  /**
+   * Drains the workers and closes everything; what was accepted is recorded.
+   *
+   * @returns whether all of it could be closed; the log tells what could not.
+   */
+  stop(drainTimeoutMs: number): Promise<boolean>;
 };
 
 /**
@@ -70,7 +75,7 @@ export async function startInstance(
   try {
     return await start(options, around, closing);
   } catch (error) {
-    for (const close of closing.reverse()) await close();
+    await closeAll(closing, around.logger);
     throw error;
   }
 }
@@ -121,7 +126,7 @@ async function start(
     policy: managed.policy,
     settings,
     status,
-    stop: once((drainTimeoutMs) => end(drainTimeoutMs, drain, state, closing)),
+    stop: once((drainTimeoutMs) => end(drainTimeoutMs, drain, state, closing, around.logger)),
   };
 }
 
@@ -366,27 +371,19 @@ async function listenApi(
 }
 
 /** The API goes on answering while the workers drain, so that `status` can tell how far they are. */
-async function end(
+function end(
   drainTimeoutMs: number,
   drain: (timeoutMs: number) => Promise<void>,
   { audit, followers }: State,
   closing: Closing,
-): Promise<void> {
+  logger: Logger,
+): Promise<boolean> {
   audit.endIn(drainTimeoutMs + AUDIT_CLOSE_MS); // Workers end only when their records are on file.
-  await drain(drainTimeoutMs);
-  followers.close();
-  for (const close of closing.reverse()) await close();
-}
-
-/** Runs the first call; later ones wait for it. */
-function once(
-  work: (timeoutMs: number) => Promise<void> | undefined,
-): (timeoutMs: number) => Promise<void> {
-  let running: Promise<void> | undefined;
-  return async (timeoutMs) => {
-    running ??= work(timeoutMs);
-    await running;
-  };
+  closing.push(
+    () => followers.close(),
+    () => drain(drainTimeoutMs),
+  );
+  return closeAll(closing, logger);
 }
 
 /** A worker's error arrives without its code, so the message is looked at. */

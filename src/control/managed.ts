@@ -6,6 +6,7 @@ import { styleOf } from '../policy/file-path.ts';
 import type { WorkerPool } from '../workers/pool.ts';
 import { Decisions } from './audit/decided.ts';
 import { Authority } from './authority.ts';
+import type { Closing } from './closing.ts';
 import type { Configuration } from './configuration.ts';
 import { Disk } from './disk.ts';
 import { Approvals, approvalRecord } from './policy/approvals.ts';
@@ -17,7 +18,7 @@ import { Sandboxes } from './sandboxes.ts';
 import { Secrets } from './secrets/secrets.ts';
 import type { State } from './state.ts';
 import type { StoredSandbox } from './store.ts';
-import { type Closing, describe, type Surroundings } from './surroundings.ts';
+import { describe, type Surroundings } from './surroundings.ts';
 import { TrustFiles } from './trust.ts';
 
 export type Managed = {

@@ -6,9 +6,10 @@ import { Audit } from './audit/audit.ts';
 import { Followers } from './audit/follow.ts';
 import { DecisionLog } from './audit/log.ts';
 import type { AuditSettings } from './audit/settings.ts';
+import type { Closing } from './closing.ts';
 import { openSecretKey } from './secrets/key.ts';
 import { Store } from './store.ts';
-import { type Closing, describe, type Surroundings } from './surroundings.ts';
+import { describe, type Surroundings } from './surroundings.ts';
 
 export type State = {
   store: Store;

@@ -21,9 +21,6 @@ export type Surroundings = {
   readonly onStop: (drainTimeoutMs: number | null) => void;
 };
 
-/** What is to be undone, the last first. */
-export type Closing = (() => unknown)[];
-
 /** An error for the daemon's own log. */
 export function describe(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);

@@ -7,10 +7,11 @@ import {
   GOVERNANCE_INTERVAL_MS,
   GOVERNANCE_START_MS,
 } from '../../base/limits.ts';
+import type { Closing } from '../closing.ts';
 import type { Configuration } from '../configuration.ts';
 import type { Managed } from '../managed.ts';
 import type { Store } from '../store.ts';
-import { type Closing, describe, type Surroundings } from '../surroundings.ts';
+import { describe, type Surroundings } from '../surroundings.ts';
 import { governanceFile } from './file.ts';
 import { governanceServer } from './server.ts';
 import { failed, type GovernanceSource } from './source.ts';
