@@ -209,6 +209,10 @@ export const CODES = {
     status: 400,
     hint: 'Correct what is named. `sallyport settings list` tells the keys, their values and where these come from; `sallyport settings unset KEY` takes a key out of the file.',
   },
+  SALLYPORT_STORE_UNWRITABLE: {
+    status: 503,
+    hint: 'Make room on the disk of the state directory, or mend it, and try again before any restart.',
+  },
   SALLYPORT_STORE_CORRUPT: {
     status: 500,
     hint: 'Restore the state directory from a backup, or start over with `sallyport policy reset --force`.',

@@ -28,6 +28,8 @@ export class Changes<Prepared> {
   #waiting: Work[] = [];
   /** Rules that are no longer in force, but still on a disk that refused. */
   #owed: readonly string[] = [];
+  /** Takes a change off the disk that never came into force; the disk refused that, too. */
+  #undo: StoreChange | null = null;
   #running: Promise<void> | null = null;
 
   constructor(store: Store, publisher: PolicyPublisher<Prepared>) {
@@ -55,16 +57,21 @@ export class Changes<Prepared> {
     await this.#publisher.commit(this.#publisher.prepare(counting));
   }
 
-  /** @returns when no change is under way. */
+  /**
+   * @returns when no change is under way, and the disk has what is in force.
+   * @throws SALLYPORT_STORE_UNWRITABLE
+   */
   async settled(): Promise<void> {
     await this.#running;
+    this.#takeBack();
   }
 
   /**
    * Makes a change.
    *
    * @param apply  checks everything before it changes the draft; what it throws is the answer.
-   * @throws SALLYPORT_OVERLOADED, SALLYPORT_POLICY_TOO_LARGE, SALLYPORT_PUBLISH_TIMEOUT
+   * @throws SALLYPORT_OVERLOADED, SALLYPORT_POLICY_TOO_LARGE, SALLYPORT_PUBLISH_TIMEOUT,
+   *   SALLYPORT_STORE_UNWRITABLE as long as an earlier one that failed cannot be taken off the disk
    */
   enqueue(apply: (draft: Draft) => void): Promise<void> {
     if (this.#waiting.length >= POLICY_CHANGES_WAITING_MAX) {
@@ -147,7 +154,10 @@ export class Changes<Prepared> {
     } catch (error) {
       // Not in force anywhere: take it back. In force but for one stuck lane: it stands, unacknowledged.
       if (this.#publisher.generation !== before) this.#current = draft.settle(rules);
-      else if (isStored) this.#store.change(draft.inverse());
+      else if (isStored) {
+        this.#undo = draft.inverse();
+        this.#takeBack();
+      }
       throw error;
     }
     this.#current = draft.settle(rules);
@@ -157,6 +167,7 @@ export class Changes<Prepared> {
   #write(change: StoreChange, isDue: boolean): boolean {
     const remove = [...this.#owed, ...change.remove];
     try {
+      this.#takeBack();
       this.#store.change({ ...change, remove });
       this.#owed = [];
       return true;
@@ -165,5 +176,20 @@ export class Changes<Prepared> {
       this.#owed = remove;
       return false;
     }
+  }
+
+  /** Before anything else is stored: to count on a disk that has more than is in force would keep it there. */
+  #takeBack(): void {
+    if (this.#undo === null) return;
+    try {
+      this.#store.change(this.#undo);
+    } catch (cause) {
+      throw new SallyportError(
+        'SALLYPORT_STORE_UNWRITABLE',
+        'a change that failed is not in force, but cannot be taken off the disk, where the next start would find it; no change is taken until it is',
+        { cause },
+      );
+    }
+    this.#undo = null;
   }
 }

@@ -30,13 +30,14 @@ async function setup(t: Test, preset: string | null = 'deny-all') {
   const path = join(temporaryFolder(t), 'policy.db');
   const store = Store.open(path);
   t.teardown(() => store.close());
-  const state = { generation: 0, sticking: false, inForce: [] as string[] };
+  const state = { generation: 0, sticking: false, failing: false, inForce: [] as string[] };
   const publisher = {
     get generation() {
       return state.generation;
     },
     prepare: (rules: readonly Rule[]) => rules.map(({ id }) => id),
     commit: async (ids: string[]) => {
+      if (state.failing) throw new SallyportError('SALLYPORT_PUBLISH_TIMEOUT', 'nothing changed');
       state.generation++;
       state.inForce = ids;
       if (state.sticking) throw new SallyportError('SALLYPORT_PUBLISH_TIMEOUT', 'a lane is stuck');
@@ -103,6 +104,37 @@ t.test('what stands in spite of a stuck lane is not done twice', async (t) => {
   const texts = policy.rules.map(({ resources }) => resources.map(({ text }) => text).join());
   t.strictSame(texts, names);
   t.strictSame(store.rules(), policy.rules);
+});
+
+t.test('what cannot be taken off the disk again is the next thing that is', async (t) => {
+  const { policy, state, store, start, refusing } = await setup(t);
+  const unwritable = { code: 'SALLYPORT_STORE_UNWRITABLE', message: /not in force.*next start/ };
+  const add = (host: string) => policy.add([{ decision: 'allow', resources: [host] }]);
+  await refusing('DELETE ON rules', async () => {
+    state.failing = true;
+    await t.rejects(add('failed.test'), unwritable);
+    state.failing = false;
+    t.strictSame([state.inForce, policy.rules, store.rules().length], [[], [], 1]);
+    await t.rejects(add('a.test'), unwritable);
+    await Promise.all([t.rejects(add('b.test'), unwritable), t.rejects(add('c.test'), unwritable)]);
+    await t.rejects(policy.settled(), unwritable, 'nor does it end in silence');
+    t.strictSame([state.inForce, policy.rules, store.rules().length], [[], [], 1]);
+  });
+  const [rule] = await add('d.test');
+  t.strictSame([state.inForce, store.rules()], [[rule?.id], policy.rules]);
+
+  await refusing('DELETE ON rules', async () => {
+    state.failing = true;
+    await t.rejects(add('failed.test'), unwritable);
+    state.failing = false;
+    await policy.end([rule?.id ?? '']); // What is due ends all the same.
+    t.strictSame([state.inForce, store.rules().length], [[], 2]);
+  });
+  await policy.settled();
+  await add('e.test');
+  t.strictSame(store.rules(), policy.rules);
+  await start();
+  t.strictSame(state.inForce, [policy.rules[0]?.id]);
 });
 
 t.test('a sandbox has lost its rules, stuck lane or not', async (t) => {
