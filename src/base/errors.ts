@@ -230,18 +230,18 @@ export type Code = keyof typeof CODES;
 export class SallyportError extends Error {
   override readonly name = 'SallyportError';
   readonly code: Code;
+  /** What the reader can do next: what fits this one, or what the table has for its code. */
+  readonly hint: string;
 
-  constructor(code: Code, message: string, options?: { cause?: unknown }) {
-    super(message, options);
+  constructor(code: Code, message: string, options: { cause?: unknown; hint?: string } = {}) {
+    const { hint = CODES[code].hint, ...rest } = options;
+    super(message, rest);
     this.code = code;
+    this.hint = hint;
   }
 
   get status(): number {
     return CODES[this.code].status;
-  }
-
-  get hint(): string {
-    return CODES[this.code].hint;
   }
 
   /** The body of every error response; never carries `cause`, which may name internal hosts. */

@@ -136,7 +136,9 @@ function nameOf(store: GovernanceStore, given: string | undefined): string {
   if (name === null) throw usage('name the organization: --org NAME');
   if (!ORGANIZATION_NAME.test(name)) throw usage(`"${name}" is no name of an organization`);
   if (known !== null && known !== name) {
-    throw new SallyportError('SALLYPORT_CONFLICT', `these are the policies of ${known}`);
+    throw new SallyportError('SALLYPORT_CONFLICT', `these are the policies of ${known}`, {
+      hint: 'Leave out --org, or name another folder for those of another organization.',
+    });
   }
   if (known === null) store.organization = name;
   return name;

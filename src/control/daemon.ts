@@ -30,7 +30,12 @@ export type DaemonOptions = {
 export type DaemonWord =
   | { readonly type: 'ready'; readonly status: DaemonStatus }
   | { readonly type: 'running'; readonly socket: string }
-  | { readonly type: 'failed'; readonly code: string; readonly message: string };
+  | {
+      readonly type: 'failed';
+      readonly code: string;
+      readonly message: string;
+      readonly hint?: string;
+    };
 
 const REUSE_PORT_PLATFORMS: ReadonlySet<string> = new Set([
   'linux',
@@ -72,7 +77,8 @@ export async function runDaemon(options: DaemonOptions, env: Env): Promise<numbe
     const message = error instanceof Error ? error.message : String(error);
     const detail = known || !(error instanceof Error) ? {} : { stack: error.stack };
     logger.error(detail, `the daemon could not start: ${message}`);
-    tell({ type: 'failed', code: known ? error.code : 'SALLYPORT_INTERNAL', message });
+    const said = known ? { code: error.code, hint: error.hint } : { code: 'SALLYPORT_INTERNAL' };
+    tell({ type: 'failed', ...said, message });
     return 1;
   } finally {
     release();

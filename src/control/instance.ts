@@ -2,8 +2,8 @@
 // each needs the one before, and taken apart in reverse. Touches no signal and no environment.
 import { chmodSync, rmSync } from 'node:fs';
 import type { Logger } from 'pino';
-import { SallyportError } from '../base/errors.ts';
 import { AUDIT_CLOSE_MS, WORKERS_MAX } from '../base/limits.ts';
+import { listenError } from '../base/listen-error.ts';
 import { Credentials } from '../credentials/inject.ts';
 import type { KeyPlace, KeyStore } from '../credentials/key-store.ts';
 import { Lane } from '../matcher/lane.ts';
@@ -333,7 +333,7 @@ async function startPool(
       releaseLane: (lane) => publisher.releaseLane(lane),
     });
   } catch (cause) {
-    throw listenError(cause, formatListen(configuration.listen));
+    throw notListening(cause, formatListen(configuration.listen));
   }
 }
 
@@ -366,7 +366,7 @@ async function listenApi(
   try {
     await tcp.listen({ host: api.host, port: api.port });
   } catch (cause) {
-    throw listenError(cause, formatListen(api));
+    throw notListening(cause, formatListen(api));
   }
 }
 
@@ -386,9 +386,9 @@ function end(
   return closeAll(closing, logger);
 }
 
-/** A worker's error arrives without its code, so the message is looked at. */
-function listenError(cause: unknown, place: string): unknown {
+/** Only what is about listening is put in these words. */
+function notListening(cause: unknown, place: string): unknown {
   const why = /\bE(?:ADDRINUSE|ADDRNOTAVAIL|ACCES|PERM)\b/.exec(String(cause))?.[0];
   if (why === undefined) return cause;
-  return new SallyportError('SALLYPORT_CONFLICT', `cannot listen on ${place}: ${why}`, { cause });
+  return listenError(why, `cannot listen on ${place}: ${why}`, cause);
 }

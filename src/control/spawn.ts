@@ -45,7 +45,8 @@ export async function spawnDaemon(
     child.unref();
     if (word.type === 'failed') {
       const code = Object.hasOwn(CODES, word.code) ? (word.code as Code) : 'SALLYPORT_INTERNAL';
-      throw new SallyportError(code, word.message);
+      const { hint } = word;
+      throw new SallyportError(code, word.message, hint === undefined ? {} : { hint });
     }
     return word;
   } finally {

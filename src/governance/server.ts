@@ -13,6 +13,7 @@ import {
   GOVERNANCE_CONNECTIONS_MAX,
   GOVERNANCE_SERVE_TIMEOUT_MS,
 } from '../base/limits.ts';
+import { listenError } from '../base/listen-error.ts';
 import { faultsOfRequest } from '../control/api/request-faults.ts';
 import type { Application } from '../control/api/routes.ts';
 import { ApiError, apiErrorOf } from './errors.ts';
@@ -66,7 +67,7 @@ export async function serveGovernance(
   } catch (cause) {
     await app.close();
     const message = `cannot listen on ${host}:${port}`;
-    throw new SallyportError('SALLYPORT_CONFLICT', message, { cause });
+    throw listenError(String(cause), message, cause);
   }
 }
 

@@ -10,6 +10,7 @@ import {
   DNS_LOOKUPS_PER_SANDBOX_MAX,
   WORKER_RESTARTS_PER_MINUTE_MAX,
 } from '../base/limits.ts';
+import { listenError } from '../base/listen-error.ts';
 import type { Binding } from '../credentials/binding.ts';
 import type { KeyPair } from '../credentials/client-certificate.ts';
 import type { SignedIn } from '../credentials/token-exchange.ts';
@@ -327,7 +328,7 @@ export class WorkerPool {
   #configured(worker: number, number: number, error: string | null): void {
     for (const [earlier, waiting] of this.#configurations) {
       if (earlier > number || !waiting.left.delete(worker)) continue;
-      if (error !== null) waiting.fail(new SallyportError('SALLYPORT_CONFLICT', error));
+      if (error !== null) waiting.fail(listenError(error, error));
       else if (waiting.left.size === 0) waiting.done();
     }
   }

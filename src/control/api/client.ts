@@ -119,13 +119,14 @@ function parsed(text: string): unknown {
 
 /** An answer of a later daemon may have a code that this program does not know. */
 function errorOf(body: unknown, status: number): SallyportError {
-  const { message, code } = (typeof body === 'object' && body !== null ? body : {}) as Partial<
-    Record<string, unknown>
-  >;
+  const { message, code, hint } = (
+    typeof body === 'object' && body !== null ? body : {}
+  ) as Partial<Record<string, unknown>>;
   const known = typeof code === 'string' && Object.hasOwn(CODES, code);
   return new SallyportError(
     known ? (code as Code) : 'SALLYPORT_INTERNAL',
     typeof message === 'string' ? message : `the daemon answered with status ${status}`,
+    known && typeof hint === 'string' ? { hint } : {},
   );
 }
 

@@ -122,7 +122,9 @@ export class Approvals {
   ): Promise<Responded> {
     const kept = this.#find(id);
     if (this.#answering.has(kept)) {
-      throw new SallyportError('SALLYPORT_CONFLICT', `somebody answers "${id}" already`);
+      throw new SallyportError('SALLYPORT_CONFLICT', `somebody answers "${id}" already`, {
+        hint: 'See what came of it with `sbx policy approval ls`.',
+      });
     }
     this.#answering.add(kept);
     try {

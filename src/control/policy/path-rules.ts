@@ -12,7 +12,7 @@ import type { Changes } from './changes.ts';
 import type { Draft } from './draft.ts';
 import type { StoredPathRule } from './path-rule-store.ts';
 import type { PathPlan } from './plan-paths.ts';
-import { fixedReason } from './removal.ts';
+import { FIXED_HINT, fixedReason } from './removal.ts';
 import { uninitialized } from './rule-input.ts';
 
 /** One rule for each access. */
@@ -226,7 +226,8 @@ function checkRemovable(removals: readonly PathRemoval[], { semantics }: Draft):
     const reason = fixedReason(rule, semantics);
     return reason === null ? [] : [`rule "${rule.name}" cannot be removed: ${reason}`];
   });
-  if (faults.length > 0) throw new SallyportError('SALLYPORT_CONFLICT', faults.join('; '));
+  if (faults.length === 0) return;
+  throw new SallyportError('SALLYPORT_CONFLICT', faults.join('; '), { hint: FIXED_HINT });
 }
 
 function without(rule: StoredPathRule, removals: readonly PathRemoval[]): StoredPathRule[] {

@@ -206,6 +206,7 @@ export class PolicyService<Prepared = unknown> {
         throw new SallyportError(
           'SALLYPORT_CONFLICT',
           `the global network policy is already initialized as ${draft.preset}; to choose again, run \`sbx policy reset\` first`,
+          { hint: 'Or keep it, and change single rules: `sbx policy allow|deny|rm network`.' },
         );
       }
       this.#install(draft, preset);

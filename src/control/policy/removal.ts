@@ -54,6 +54,9 @@ function matching(rules: readonly StoredRule[], texts: readonly string[]): Remov
   return found;
 }
 
+/** For an error that has said why. */
+export const FIXED_HINT = 'What can be done with it, `sbx policy inspect RULE` says.';
+
 /** @returns why a rule stays whatever a user says, or null */
 export function fixedReason(
   {
@@ -84,7 +87,8 @@ export function checkRemovable(removals: readonly Removal[], semantics: Semantic
     const reason = fixedReason(rule, semantics);
     return reason === null ? [] : [`rule "${rule.name}" cannot be removed: ${reason}`];
   });
-  if (faults.length > 0) throw new SallyportError('SALLYPORT_CONFLICT', faults.join('; '));
+  if (faults.length === 0) return;
+  throw new SallyportError('SALLYPORT_CONFLICT', faults.join('; '), { hint: FIXED_HINT });
 }
 
 /** Leaves the rule its other resources, under its id; an empty rule goes. */
