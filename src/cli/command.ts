@@ -77,8 +77,12 @@ function hintOf({ code, hint }: SallyportError): string {
 function asksForJson(words: readonly string[]): boolean {
   const end = words.indexOf('--');
   const own = end < 0 ? words : words.slice(0, end);
-  return words[0] !== 'run' && own.includes('--json');
+  if (words[0] === 'run') return false;
+  return own.some((word, i) => MACHINE.test(word === '--format' ? `${word}=${own[i + 1]}` : word));
 }
+
+/** What is JSON is YAML, too. */
+const MACHINE = /^--(json|format=(json|yaml))$/;
 
 type Failure = { readonly code: Code; readonly message: string; readonly hint: string };
 

@@ -41,6 +41,7 @@ const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     'sbx policy ls my-sandbox',
     'sbx policy ls --source kit --include-inactive',
     'sbx policy ls --created-via added --wide',
+    'sbx policy ls my-sandbox --format yaml',
   ],
   'policy inspect': ['sbx policy inspect default-ai-services', 'sbx policy inspect policy:local'],
   'policy check network': [

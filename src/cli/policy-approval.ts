@@ -7,15 +7,14 @@ import type {
   ApprovalResponded,
 } from '../control/api/schemas-approvals.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
+import { type FormatOptions, print, withFormat } from './format.ts';
 import { table } from './render.ts';
 import { durationText, lifetime, sandboxNamed } from './values.ts';
 
 const OPTIONS = ['allow', 'once', 'dismiss'] as const;
 
-type ListOptions = {
+type ListOptions = FormatOptions & {
   readonly sandbox?: string;
-  readonly json?: boolean;
-  readonly format?: string;
   readonly quiet?: boolean;
 };
 type RespondOptions = {
@@ -47,28 +46,22 @@ export function addApprovalCommands(policy: Command, context: Context): void {
     .command('approval')
     .alias('approvals')
     .description('answer what no rule covers (see daemon start --approvals)');
-  approval
-    .command('ls')
+  withFormat(approval.command('ls'))
     .alias('list')
     .description('list what waits for an answer, the latest first')
     .argument('[sandbox]', 'of this sandbox alone')
     .option('--sandbox <name>', 'the same')
     .option('-q, --quiet', 'ids alone')
-    .addOption(new Option('--format <format>', 'how to print it').choices(['table', 'json']))
-    .option('--json', 'print JSON')
     .action((sandbox: string | undefined, options: ListOptions) =>
       list(context, sandboxNamed(options.sandbox, sandbox), options),
     );
-  approval
-    .command('inspect')
+  withFormat(approval.command('inspect'))
     .description('show one, with the answers that there are')
     .argument('<id>', 'as ls shows it')
-    .option('--json', 'print JSON')
-    .action((id: string, { json }: { json?: boolean }) =>
+    .action((id: string, options: FormatOptions) =>
       withDaemon(context, async (client) => {
         const found = await client.get<ApprovalListing>(pathOf(id));
-        if (json) printJson(context, found);
-        else context.out(blockOf(found));
+        print(context, options, found, blockOf);
       }),
     );
   approval
@@ -96,17 +89,19 @@ Examples:
 async function list(
   context: Context,
   sandbox: string | undefined,
-  { json, format, quiet }: ListOptions,
+  { quiet, ...options }: ListOptions,
 ): Promise<void> {
   await withDaemon(context, async (client) => {
     const answer = await client.get<ApprovalListings>('/policy/approvals', { sandbox });
-    const { approvals } = answer;
-    if (json || format === 'json') return printJson(context, answer);
-    if (quiet) return context.out(approvals.map(({ id }) => `${id}\n`).join(''));
-    if (approvals.length === 0) return context.out('No approvals are waiting.\n');
-    const rows = approvals.map((one) => [one.id, one.sandbox, one.title, one.detail]);
-    context.out(table(['APPROVAL', 'SANDBOX', 'TITLE', 'DETAIL'], rows));
+    print(context, options, answer, ({ approvals }) => listingOf(approvals, quiet === true));
   });
+}
+
+function listingOf(approvals: readonly ApprovalListing[], quiet: boolean): string {
+  if (quiet) return approvals.map(({ id }) => `${id}\n`).join('');
+  if (approvals.length === 0) return 'No approvals are waiting.\n';
+  const rows = approvals.map((one) => [one.id, one.sandbox, one.title, one.detail]);
+  return table(['APPROVAL', 'SANDBOX', 'TITLE', 'DETAIL'], rows);
 }
 
 async function respond(

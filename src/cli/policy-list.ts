@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander';
 import type { CheckResult, Inspected } from '../control/api/schemas.ts';
 import type { GovernanceFacts } from '../control/governance/status.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
+import { type FormatOptions, print, withFormat } from './format.ts';
 import {
   headerOf,
   inspectedText,
@@ -18,8 +19,7 @@ import { sandboxNamed } from './values.ts';
 /** Of GET /policy/network/rules; a daemon from before an upgrade knows of no bypass. */
 type Listing = { readonly rules: readonly ListedRule[]; readonly bypass?: readonly string[] };
 
-type ListOptions = {
-  readonly json?: boolean;
+type ListOptions = FormatOptions & {
   readonly type: string;
   readonly layout?: LayoutName;
   readonly wide?: boolean;
@@ -29,18 +29,19 @@ type ListOptions = {
   readonly createdVia?: string;
   readonly sandbox?: string;
   readonly includeInactive?: boolean;
+  readonly profile?: string;
 };
 
 export function addListCommands(policy: Command, context: Context): void {
   addList(policy, context);
+  addProfileList(policy, context);
   addInspect(policy, context);
   addRefresh(policy, context);
   addCheck(policy, context);
 }
 
 function addList(policy: Command, context: Context): void {
-  policy
-    .command('ls')
+  withFormat(policy.command('ls'))
     .alias('list')
     .description('list the rules in force')
     .argument('[sandbox]', 'global rules and those of this sandbox')
@@ -74,25 +75,38 @@ function addList(policy: Command, context: Context): void {
       ]),
     )
     .option('--include-inactive', 'with a STATUS column, and rules that are not in effect')
+    .option('--profile <name>', 'rules of this profile; there are no profiles yet')
     .option('--wide', 'all columns, never wrapped; as --layout wide')
-    .option('--json', 'print JSON')
     .action((sandbox: string | undefined, options: ListOptions) =>
       list(context, sandboxNamed(options.sandbox, sandbox), options),
     );
 }
 
-function addInspect(policy: Command, context: Context): void {
+/** As sbx has it where no profile is: they come with remote governance, which has none here. */
+function addProfileList(policy: Command, context: Context): void {
   policy
-    .command('inspect')
+    .command('profile')
+    .description('named sets of rules; there are none yet')
+    .command('ls')
+    .alias('list')
+    .description('list the profiles')
+    .option('-q, --quiet', 'names alone')
+    .option('--json', 'print JSON')
+    .action(({ json, quiet }: { json?: boolean; quiet?: boolean }) => {
+      if (json) printJson(context, { profiles: [], policy_rules_unavailable: false });
+      else if (!quiet) context.out('No policy profiles found\n');
+    });
+}
+
+function addInspect(policy: Command, context: Context): void {
+  withFormat(policy.command('inspect'))
     .description('show one rule, or one policy with its rules, and how to remove them')
     .argument('<selector>', 'id or name; rule:NAME or policy:NAME where both fit')
-    .option('--json', 'print JSON')
-    .action((selector: string, { json }: { json?: boolean }) =>
+    .action((selector: string, options: FormatOptions) =>
       withDaemon(context, async (client) => {
         await ensureInitialized(context, client);
         const found = await client.get<Inspected>('/policy/inspect', { selector });
-        if (json) printJson(context, found);
-        else context.out(inspectedText(found));
+        print(context, options, found, inspectedText);
       }),
     );
 }
@@ -115,10 +129,8 @@ function addRefresh(policy: Command, context: Context): void {
 }
 
 function addCheck(policy: Command, context: Context): void {
-  policy
-    .command('check')
-    .description('ask what the policy would say')
-    .command('network')
+  const asking = policy.command('check').description('ask what the policy would say');
+  withFormat(asking.command('network'))
     .description('would a connection be allowed? Exit code 0: allowed, 1: denied, 2: error')
     .argument('<target>', 'host, host:port, address or URL; port 443 unless named')
     .option('--method <method>', 'one request, to the path of the URL; GET when it has a path')
@@ -127,7 +139,6 @@ function addCheck(policy: Command, context: Context): void {
       new Option('--protocol <protocol>', 'transport').choices(['tcp', 'udp']).default('tcp'),
     )
     .option('--verbose', 'with the request, the rule and the policy generation')
-    .option('--json', 'print JSON')
     .action((target: string, options: CheckOptions) => check(context, target, options));
 }
 
@@ -146,10 +157,12 @@ async function list(
     });
     const all = inOrder(answer.rules.filter((rule) => selected(rule, options)));
     const shown = options.includeInactive ? all : all.filter(({ status }) => status === 'active');
-    if (options.json) return printJson(context, { rules: shown, bypass });
-    context.out(headerOf(governance, all.length - shown.length));
-    context.out(listingOf(shown, options, context.columns));
-    if (bypass.length > 0) context.out(`\nNever intercepted: ${bypass.join(', ')}\n`);
+    print(context, options, { rules: shown, bypass }, () => {
+      const header = headerOf(governance, all.length - shown.length);
+      const listing = listingOf(shown, options, context.columns);
+      const never = bypass.length > 0 ? `\nNever intercepted: ${bypass.join(', ')}\n` : '';
+      return header + listing + never;
+    });
   });
 }
 
@@ -181,6 +194,7 @@ function policyOf({ policy_name: name, policy_id: id }: ListedRule): string {
 }
 
 function selected(rule: ListedRule, options: ListOptions): boolean {
+  if (options.profile !== undefined) return false; // No rule is a profile's.
   const source = options.source === 'remote' ? 'org' : options.source;
   if (source !== undefined && rule.layer !== source) return false;
   if (options.decision !== undefined && rule.decision !== options.decision) return false;
@@ -190,12 +204,11 @@ function selected(rule: ListedRule, options: ListOptions): boolean {
   return rule.actions.some((action) => action.endsWith(`:${options.protocol}`));
 }
 
-type CheckOptions = {
+type CheckOptions = FormatOptions & {
   readonly method?: string;
   readonly sandbox?: string;
   readonly protocol: string;
   readonly verbose?: boolean;
-  readonly json?: boolean;
 };
 
 async function check(context: Context, target: string, options: CheckOptions): Promise<void> {
@@ -209,8 +222,7 @@ async function check(context: Context, target: string, options: CheckOptions): P
       ...(options.sandbox !== undefined && { sandbox_id: options.sandbox }),
       ...(options.verbose && { verbose: true }),
     });
-    if (options.json) printJson(context, result);
-    else context.out(checkText(result, options.verbose === true));
+    print(context, options, result, (one) => checkText(one, options.verbose === true));
     context.exitWith(result.allowed ? 0 : 1);
   });
 }
