@@ -24,7 +24,7 @@ import {
 } from './path-rules.ts';
 import { type Change, type Plan, planOf, type Wanted } from './plan.ts';
 import { checkRemovable, inScope, type Removal, selected, takeOut, whole } from './removal.ts';
-import { checkConflicts, type NewRule, uninitialized } from './rule-input.ts';
+import { checkConflicts, initializedAs, type NewRule, uninitialized } from './rule-input.ts';
 
 /** Sandboxes by name, as sandboxes.ts knows them. */
 export type ScopeNames = {
@@ -202,13 +202,7 @@ export class PolicyService<Prepared = unknown> {
       throw new SallyportError('SALLYPORT_USAGE', `unknown preset "${preset}"; there are ${names}`);
     }
     await this.#changes.enqueue((draft) => {
-      if (draft.preset !== null) {
-        throw new SallyportError(
-          'SALLYPORT_CONFLICT',
-          `the global network policy is already initialized as ${draft.preset}; to choose again, run \`sbx policy reset\` first`,
-          { hint: 'Or keep it, and change single rules: `sbx policy allow|deny|rm network`.' },
-        );
-      }
+      if (draft.preset !== null) throw initializedAs(draft.preset);
       this.#install(draft, preset);
     });
   }

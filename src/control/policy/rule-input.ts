@@ -52,3 +52,11 @@ export function uninitialized(): SallyportError {
     'global network policy has not been initialized; run `sbx policy set-default allow-all|balanced|deny-all`',
   );
 }
+
+export function initializedAs(preset: string): SallyportError {
+  return new SallyportError(
+    'SALLYPORT_CONFLICT',
+    `the global network policy is already initialized as ${preset}; to choose again, run \`sbx policy reset\` first`,
+    { hint: 'Or keep it, and change single rules: `sbx policy allow|deny|rm network`.' },
+  );
+}
