@@ -21,6 +21,8 @@ import {
   POOL_IDLE_MS,
   RESPONSE_HEAD_TIMEOUT_MS,
 } from '../base/limits.ts';
+import { Backlog } from './backlog.ts';
+import { Blocks } from './blocks.ts';
 
 const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM, NGHTTP2_FLAG_END_STREAM } =
   constants;
@@ -36,6 +38,8 @@ AsyncResource.prototype.bind = function bind<F extends (...args: never[]) => unk
     return resource.runInAsyncScope(work as never, this, ...args);
   } as F;
 };
+
+const NOTHING = Buffer.alloc(0);
 
 type Options = Dispatcher.DispatchOptions;
 type Handler = Required<Dispatcher.DispatchHandler>;
@@ -123,6 +127,7 @@ class Controller implements Dispatcher.DispatchController {
   paused = false;
   aborted = false;
   reason: Error | null = null;
+  #gathering: Gathering | null = null;
 
   constructor(stream: ClientHttp2Stream) {
     this.#stream = stream;
@@ -137,11 +142,43 @@ class Controller implements Dispatcher.DispatchController {
   pause(): void {
     this.paused = true;
     this.#stream.pause();
+    this.#gathering ??= new Gathering(this.#stream);
   }
 
   resume(): void {
     this.paused = false;
+    this.#gathering?.release();
     this.#stream.resume();
+    this.#gathering?.ask();
+  }
+}
+
+/** Frames of the window go on coming while a stream is paused, and Node would keep each by itself. */
+class Gathering {
+  readonly #blocks = new Blocks();
+  readonly #push: (chunk: Buffer | null) => boolean;
+
+  constructor(stream: ClientHttp2Stream) {
+    this.#push = stream.push.bind(stream);
+    stream.push = (chunk: Buffer | null) => {
+      if (chunk !== null && stream.isPaused()) {
+        this.#blocks.add(chunk);
+        return false;
+      }
+      this.release();
+      return this.#push(chunk);
+    };
+  }
+
+  /** They come behind what Node has kept itself. */
+  release(): void {
+    if (this.#blocks.bytes === 0) return;
+    for (const block of this.#blocks.takeAll()) this.#push(block);
+  }
+
+  /** Node asks for more when it was given something. */
+  ask(): void {
+    this.#push(NOTHING);
   }
 }
 
@@ -198,10 +235,28 @@ function listen(stream: ClientHttp2Stream, body: Buffer | Readable | null, handl
   stream.on('close', () => fail(null));
   if (body instanceof Readable) {
     body.on('error', (error) => controller.abort(error));
-    body.pipe(stream);
+    upload(body, stream);
   } else if (body !== null) {
     stream.end(body);
   }
+}
+
+/** At the pace of the origin. */
+function upload(body: Readable, stream: ClientHttp2Stream): void {
+  const backlog = new Backlog(stream);
+  const resume = (): void => void body.resume();
+  body.on('data', (piece: Buffer) => {
+    if (!backlog.push(piece)) body.pause();
+  });
+  body.once('end', () => {
+    backlog.flush();
+    stream.end();
+  });
+  stream.on('drain', resume);
+  stream.once('close', () => {
+    stream.off('drain', resume);
+    body.pause();
+  });
 }
 
 function withoutPseudo(raw: readonly string[]): string[] {

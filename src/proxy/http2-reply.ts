@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import { SallyportError } from '../base/errors.ts';
+import { Backlog } from './backlog.ts';
 import type { Answer } from './exchange.ts';
 
 const { NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants;
@@ -16,6 +17,7 @@ export class Http2Reply implements Answer {
   readonly #stream: ServerHttp2Stream;
   readonly #method: string;
   readonly #webSocketKey: string | null;
+  #backlog: Backlog | null = null; // Once the client is slow.
   #head: Record<string, string | string[]> | null = null;
   #trailers: Record<string, string | string[]> = {};
   #left: number | null = null;
@@ -60,7 +62,10 @@ export class Http2Reply implements Answer {
     this.#flush(false);
     this.bytes += chunk.length;
     if (this.#left !== null) this.#left -= chunk.length;
-    return this.#stream.write(chunk);
+    if (this.#backlog === null && this.#stream.writableLength === 0)
+      return this.#stream.write(chunk);
+    this.#backlog ??= new Backlog(this.#stream);
+    return this.#backlog.push(chunk);
   }
 
   end(trailers: string): boolean {
@@ -71,6 +76,7 @@ export class Http2Reply implements Answer {
     else if (this.#head !== null && trailers === '') this.#flush(true);
     else {
       this.#flush(false);
+      this.#backlog?.flush();
       this.#stream.end();
     }
     return whole;

@@ -2,6 +2,7 @@
 // what the client can take (HTTP/1.0 gets no chunks) and nothing of where the answer comes from.
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
+import { Backlog } from './backlog.ts';
 import { CHUNK_TAIL, chunkEnd, chunkHead } from './body.ts';
 import type { Answer } from './exchange.ts';
 import { reset } from './reset.ts';
@@ -30,6 +31,7 @@ export class Reply implements Answer {
   #framing: Framing = 'none';
   #left = 0;
   #flushing = false;
+  #backlog: Backlog | null = null; // Once the client is slow.
   /** Status of the final response; 0 until it has begun. */
   status = 0;
   /** Content bytes written. */
@@ -89,29 +91,41 @@ export class Reply implements Answer {
     if (this.#framing === 'none' || chunk.length === 0) return true;
     this.bytes += chunk.length;
     this.#left -= chunk.length;
-    const head = this.#head ?? '';
-    this.#head = null;
-    if (this.#framing === 'chunked') this.#write(head + chunkHead(chunk.length), chunk, CHUNK_TAIL);
-    else if (head === '') this.#socket.write(chunk);
-    else this.#write(head, chunk, '');
-    // What the kernel took at once needs no waiting, though write() counts it and says stop.
-    return this.#socket.writableLength === 0 || !this.#socket.writableNeedDrain;
+    const socket = this.#socket;
+    if (this.#backlog === null && socket.writableLength === 0) {
+      this.#send(chunk);
+      // What the kernel took at once needs no waiting, though write() counts it and says stop.
+      return socket.writableLength === 0 || !socket.writableNeedDrain;
+    }
+    this.#backlog ??= new Backlog(socket, (piece, onOut) => this.#send(piece, onOut));
+    return this.#backlog.push(chunk);
   }
 
-  #write(before: string, chunk: Buffer, after: string): void {
+  /** Pieces that have waited together are one chunk. */
+  #send(chunk: Buffer, onOut?: () => void): void {
+    const head = this.#head ?? '';
+    this.#head = null;
+    if (this.#framing === 'chunked')
+      this.#write(head + chunkHead(chunk.length), chunk, CHUNK_TAIL, onOut);
+    else if (head === '') this.#socket.write(chunk, onOut);
+    else this.#write(head, chunk, '', onOut);
+  }
+
+  #write(before: string, chunk: Buffer, after: string, onOut?: () => void): void {
     if (chunk.length <= COALESCE_BYTES_MAX) {
-      this.#socket.write(join(before, chunk, after));
+      this.#socket.write(join(before, chunk, after), onOut);
       return;
     }
     this.#socket.cork();
     this.#socket.write(before, 'latin1');
-    this.#socket.write(chunk);
+    this.#socket.write(chunk, onOut);
     if (after !== '') this.#socket.write(after, 'latin1');
     this.#socket.uncork();
   }
 
   end(trailers: string): boolean {
     const whole = this.#framing !== 'length' || this.#left === 0;
+    this.#backlog?.flush();
     const last = this.#framing === 'chunked' ? chunkEnd(trailers) : '';
     const rest = (this.#head ?? '') + last;
     this.#head = null;
