@@ -178,6 +178,7 @@ export const TLS_SESSION_MS_MAX = 3_600_000; // A certificate is looked at anew 
 // Client certificates.
 export const CLIENT_CERTIFICATES_MAX = 64; // A context of TLS each: 1.5 MiB per worker, and 20 ms when it is first used.
 export const CLIENT_CERTIFICATE_FILE_BYTES_MAX = 262_144; // A chain and a key have a tenth of it.
+export const SECRET_FILE_BYTES_MAX = 65_536; // A key or a token that a setting names the file of; they have a tenth of it.
 export const CLIENT_CERTIFICATE_SOON_MS = 2_592_000_000; // 30 days: time enough to have a new one issued.
 
 // Logins to container registries.

@@ -1,7 +1,6 @@
 // The client certificates that the command line names: read, and checked as far as that can be done
 // before a destination asks for one. Every fault and every doubt is told with its place.
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
-import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { SallyportError } from '../base/errors.ts';
 import {
@@ -12,6 +11,7 @@ import {
 import type { ClientCertificate } from '../credentials/client-certificate.ts';
 import { resourceMatches } from '../policy/reference.ts';
 import { parseResources, type Resource } from '../policy/resource.ts';
+import { contentIn } from './named-file.ts';
 
 export type ReadCertificates = {
   readonly certificates: readonly ClientCertificate[];
@@ -118,32 +118,10 @@ function coversHost(wide: Resource, exact: Resource): boolean {
   return (exact.port !== 0 || wide.port === 0) && resourceMatches(wide, host, port);
 }
 
-/** @param check  of what is read and of nothing that was put in its place meanwhile. */
-function textIn(file: string, check: (status: Stats) => void = () => {}): string {
-  let opened: number | null = null;
-  try {
-    opened = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK); // A pipe would wait for its writer.
-    const status = fstatSync(opened);
-    if (!status.isFile()) throw fault(`${file} is no file`);
-    if (status.size > CLIENT_CERTIFICATE_FILE_BYTES_MAX) throw fault(`${file} is too long`);
-    check(status);
-    return readFileSync(opened, 'latin1');
-  } catch (cause) {
-    if (cause instanceof SallyportError) throw cause;
-    const why = cause instanceof Error && 'code' in cause ? String(cause.code) : 'it fails';
-    throw fault(`${file} cannot be read: ${why}`, cause);
-  } finally {
-    if (opened !== null) closeSync(opened);
-  }
-}
-
-/** Its owner's alone, as for ssh; one of root's may be for a group that it lets in, as for PostgreSQL. */
-function checkPrivate(file: string, { mode, uid }: Stats): void {
-  const others = uid === 0 ? 0o037 : 0o077;
-  if ((mode & others) === 0) return;
-  throw fault(
-    `others may use the key in ${file}; run chmod 600 ${file}, and have a new one issued if anybody did`,
-  );
+function textIn(file: string, secret?: 'key'): string {
+  const bytesMax = CLIENT_CERTIFICATE_FILE_BYTES_MAX;
+  const limits = { bytesMax, fault, ...(secret !== undefined && { secret }) };
+  return contentIn(file, limits).toString('latin1');
 }
 
 function chainIn(file: string): X509Certificate[] {
@@ -158,7 +136,7 @@ function chainIn(file: string): X509Certificate[] {
 }
 
 function keyIn(file: string): KeyObject {
-  const text = textIn(file, (status) => checkPrivate(file, status));
+  const text = textIn(file, 'key');
   if (/ENCRYPTED/.test(text)) {
     throw fault(`the key in ${file} is encrypted, and nobody is there to ask for its passphrase`);
   }

@@ -1,4 +1,5 @@
-// What is wrong with a client certificate is said at the start, with its place, and all at once.
+// What is wrong with a client certificate is said at the start, with its place, and all at once:
+// src/control/client-certificates.ts, and src/control/named-file.ts, which reads it.
 import { execFileSync } from 'node:child_process';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -19,7 +19,7 @@ t.test('with a server', { timeout: 120_000 }, async (t) => {
   const { url, child } = await serveProcess(cli.env, '--org', 'my-org', '--data', data);
   t.teardown(() => child.kill('SIGKILL'));
   const tokenFile = join(cli.folder, 'token');
-  writeFileSync(tokenFile, await token('add', 'fleet'));
+  writeFileSync(tokenFile, await token('add', 'fleet'), { mode: 0o600 });
   t.match(await token('ls'), /^NAME +ROLE +CREATED\nann +admin .*\nfleet +reader /);
 
   const call = callerOf(url, admin);

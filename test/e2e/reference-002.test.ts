@@ -140,7 +140,7 @@ t.test('002 §4: which hosts were contacted, and by which rule', async (t) => {
 t.test('002 §1, 000 §0, §2: an organisation governs', async (t) => {
   await organizationPolicies();
   const tokenFile = join(cli.folder, 'token');
-  writeFileSync(tokenFile, governing.tokens.reader);
+  writeFileSync(tokenFile, governing.tokens.reader, { mode: 0o600 });
   rowsBefore = cutTable(await cli.ok('policy', 'ls')).rows;
   const from = ['--governance', governing.url, '--governance-token-file', tokenFile];
   t.equal((await cli.run('daemon', 'restart', ...from)).code, 0);

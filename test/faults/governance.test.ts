@@ -139,7 +139,7 @@ t.test(
     const env = temporaryEnv(t);
     const paths = resolvePaths(env);
     const tokenFile = join(temporaryFolder(t), 'token');
-    writeFileSync(tokenFile, 'TOKEN');
+    writeFileSync(tokenFile, 'TOKEN', { mode: 0o600 });
     const options = {
       'policy.preset': 'allow-all',
       'governance.source': server.url,

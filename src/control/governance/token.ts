@@ -12,7 +12,7 @@ import { failed } from './source.ts';
 export function tokenInFile(path: string): TokenSource {
   return {
     async token() {
-      const text = (await contentOf(path, GOVERNANCE_TOKEN_BYTES_MAX)).toString();
+      const text = (await contentOf(path, GOVERNANCE_TOKEN_BYTES_MAX, 'token')).toString();
       return checked(text.trim(), `the token file ${path}`);
     },
   };

@@ -5,16 +5,19 @@ import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { parseDuration, parseKeep } from '../../base/duration.ts';
 import { ed25519PrivateKey } from '../../base/ed25519.ts';
+import { SallyportError } from '../../base/errors.ts';
 import {
   APPROVAL_WAIT_MS_MAX,
   AUDIT_KEEP_BYTES_MIN,
   DRAIN_TIMEOUT_MS_MAX,
   GOVERNANCE_INTERVAL_MS_MAX,
   GOVERNANCE_INTERVAL_MS_MIN,
+  SECRET_FILE_BYTES_MAX,
 } from '../../base/limits.ts';
 import { parseSize } from '../../base/size.ts';
 import { parseResources } from '../../policy/resource.ts';
 import { splitClientCertificate } from '../client-certificates.ts';
+import { contentIn } from '../named-file.ts';
 
 /** A schema with a check of ours behind it, whose words are the fault. */
 export function checked<T>(schema: z.ZodType<T>, check: (value: T) => unknown): z.ZodType<T> {
@@ -93,7 +96,7 @@ export function checkAuthority(path: string): void {
 
 export function checkSigningKey(path: string): void {
   checkAbsolute(path);
-  if (ed25519PrivateKey(readFileSync(path, 'utf8')) === null) {
+  if (ed25519PrivateKey(secretIn(path, 'key')) === null) {
     throw new Error(`${path} holds no Ed25519 private key (PEM)`);
   }
 }
@@ -106,4 +109,11 @@ export function checkKeep(text: string): void {
 export function checkAuditSize(text: string): void {
   if ((parseSize(text) ?? 0) >= AUDIT_KEEP_BYTES_MIN) return;
   throw new Error(`"${text}" is no size such as 500MiB or 2GiB, at least 200MiB`);
+}
+
+/** @throws SALLYPORT_SETTING_INVALID for a file that cannot be read, or that others may use */
+export function secretIn(path: string, secret: 'key' | 'token'): string {
+  const fault = (message: string, cause?: unknown): SallyportError =>
+    new SallyportError('SALLYPORT_SETTING_INVALID', message, { cause });
+  return contentIn(path, { bytesMax: SECRET_FILE_BYTES_MAX, fault, secret }).toString();
 }

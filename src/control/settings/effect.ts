@@ -19,6 +19,7 @@ import type { Configuration } from '../configuration.ts';
 import type { InstanceOptions } from '../instance.ts';
 import type { PolicyService } from '../policy/policy.ts';
 import type { Sandboxes } from '../sandboxes.ts';
+import { secretIn } from './checks.ts';
 import { invalid } from './file.ts';
 import type { LiveKey, SettingValues } from './keys.ts';
 
@@ -91,7 +92,7 @@ function auditOf(values: SettingValues): AuditSettings {
   return {
     mode: values['audit.mode'],
     format: values['audit.format'],
-    key: file === '' ? null : textOf(file),
+    key: file === '' ? null : secretIn(file, 'key'),
     keep: {
       bytes: parseSize(values['audit.keepSize']) ?? AUDIT_KEEP_BYTES,
       ms: parseKeep(values['audit.keepAge']) ?? AUDIT_KEEP_MS,
@@ -140,7 +141,7 @@ function apiOf(values: SettingValues): InstanceOptions['api'] {
   const { 'daemon.apiListen': listen, 'daemon.apiTokenFile': file } = values;
   if (listen === '') return undefined;
   if (file === '') throw invalid(['daemon.apiListen needs daemon.apiTokenFile']);
-  return { listen, token: textOf(file).trim() };
+  return { listen, token: secretIn(file, 'token').trim() };
 }
 
 /** @returns undefined when nothing is said of it */

@@ -2,7 +2,7 @@
 // what `audit verify` makes of them. Whoever has not got the key can make all hashes anew, and no
 // signature.
 import { generateKeyPairSync } from 'node:crypto';
-import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { AUDIT_CHECKPOINT_RECORDS_MAX } from '../../../src/base/limits.ts';
@@ -194,6 +194,7 @@ t.test('the key is looked at when it is set', async (t) => {
   const folder = temporaryFolder(t);
   const place = { path: join(folder, 'settings.json'), given: {} };
   const path = join(folder, 'key.pem');
+  writeFileSync(path, '', { mode: 0o600 });
   for (const [content, fault] of [
     ['none', /no Ed25519 private key/],
     [keyPair().publicKey, /no Ed25519 private key/],
@@ -209,4 +210,12 @@ t.test('the key is looked at when it is set', async (t) => {
   writeFileSync(path, key);
   const { values } = Settings.load({ ...place, env: { SALLYPORT_AUDIT_KEY: path } });
   t.equal(instanceOptions(values, 0).options.audit.key, key);
+  chmodSync(path, 0o644);
+  const shared = {
+    code: 'SALLYPORT_SETTING_INVALID',
+    message: /others may use the key in .*key\.pem/,
+  };
+  const load = () => Settings.load({ ...place, env: { SALLYPORT_AUDIT_KEY: path } });
+  t.throws(load, shared, 'when it is set');
+  t.throws(() => instanceOptions(values, 0), shared, 'and when it is read');
 });

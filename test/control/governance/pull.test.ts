@@ -13,7 +13,7 @@ import { organizationServer, policyOf } from '../../helpers/organization.ts';
 
 function optionsFor(t: Test, source: string, more: Partial<GovernanceOptions> = {}) {
   const tokenFile = join(temporaryFolder(t), 'token');
-  writeFileSync(tokenFile, 'TOKEN\n');
+  writeFileSync(tokenFile, 'TOKEN\n', { mode: 0o600 });
   const common = { keys: [], teams: [], intervalMs: 60_000, graceMs: 3_600_000 };
   return { governance: { ...common, source, tokenFile, ...more } };
 }

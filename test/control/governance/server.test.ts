@@ -2,7 +2,7 @@
 // change meanwhile. src/control/governance/source.ts makes rules of what it says, in the shapes of
 // src/control/governance/api.ts; src/control/governance/token.ts and src/control/governance/content.ts
 // give it the token.
-import { writeFileSync } from 'node:fs';
+import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import t, { type Test } from 'tap';
@@ -232,7 +232,10 @@ t.test('tokens from files and commands', async (t) => {
   const folder = temporaryFolder(t);
   const file = join(folder, 'token');
   t.match(await failure(t, tokenInFile(file).token(false)), 'cannot be read');
-  writeFileSync(file, 'ONE\n');
+  writeFileSync(file, 'ONE\n', { mode: 0o644 });
+  const shared = `others may use the token in ${file}; run chmod 600 ${file}`;
+  t.match(await failure(t, tokenInFile(file).token(false)), shared);
+  chmodSync(file, 0o600);
   t.equal(await tokenInFile(file).token(false), 'ONE');
   writeFileSync(file, 'two words');
   t.match(await failure(t, tokenInFile(file).token(false)), 'gives no token');

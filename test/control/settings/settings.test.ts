@@ -1,7 +1,7 @@
 // Settings from a file, the environment and options: what wins, what is refused and how it is named,
 // and the file itself. Covers src/control/settings/keys.ts, src/control/settings/checks.ts and
 // src/control/settings/file.ts.
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
@@ -199,7 +199,7 @@ t.test('a key is taken out whatever else is wrong', async (t) => {
 
 t.test('what settings come to, put together', async (t) => {
   const token = join(temporaryFolder(t), 'token');
-  writeFileSync(token, 'secret-of-the-api\n');
+  writeFileSync(token, 'secret-of-the-api\n', { mode: 0o600 });
   const { options } = instanceOptions(
     load(
       fileOf(t, {
@@ -233,6 +233,12 @@ t.test('what settings come to, put together', async (t) => {
   const missing = { 'daemon.apiListen': '127.0.0.1:9000', 'daemon.apiTokenFile': '/none/here' };
   t.throws(() => instanceOptions(load(fileOf(t, missing)).values, NOW_MS), {
     message: '/none/here cannot be read',
+  });
+  chmodSync(token, 0o644);
+  const shared = { ...missing, 'daemon.apiTokenFile': token };
+  t.throws(() => instanceOptions(load(fileOf(t, shared)).values, NOW_MS), {
+    code: 'SALLYPORT_SETTING_INVALID',
+    message: `others may use the token in ${token}; run chmod 600 ${token}`,
   });
 });
 
