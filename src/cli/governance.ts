@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { systemClock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
+import { GOVERNANCE_AUDIT_ROWS } from '../base/limits.ts';
 import { ORGANIZATION_NAME } from '../control/governance/api.ts';
 import { parseListen } from '../control/sandboxes.ts';
 import { Organization } from '../governance/organization.ts';
@@ -13,6 +14,7 @@ import { GovernanceStore, type Role } from '../governance/store.ts';
 import { issueToken, revokeToken } from '../governance/tokens.ts';
 import { type Context, printJson } from './context.ts';
 import { table } from './render.ts';
+import { auditRows } from './values.ts';
 import { quoted } from './variables.ts';
 
 type Data = { readonly data?: string };
@@ -21,6 +23,7 @@ type Serve = Data & {
   readonly listen: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
+  readonly keepAudit: number;
 };
 
 export function addGovernanceCommands(program: Command, context: Context): void {
@@ -33,6 +36,12 @@ export function addGovernanceCommands(program: Command, context: Context): void 
     .option('--listen <host:port>', 'where; anything but this machine needs TLS', '127.0.0.1:7465')
     .option('--tls-cert <file>', 'certificate with its chain, PEM')
     .option('--tls-key <file>', 'its key, PEM')
+    .option(
+      '--keep-audit <entries>',
+      'how many entries of who changed what are kept; the oldest go',
+      auditRows,
+      GOVERNANCE_AUDIT_ROWS,
+    )
     .action((options: Serve) => serve(context, options));
   addTokenCommands(governance, context);
   governance
@@ -97,7 +106,8 @@ async function serve(context: Context, options: Serve): Promise<void> {
   const release = context.onInterrupt(stopped.resolve);
   try {
     await withStore(context, options, async (store) => {
-      const organization = new Organization(nameOf(store, options.org), store, systemClock);
+      const name = nameOf(store, options.org);
+      const organization = new Organization(name, store, systemClock, options.keepAudit);
       const serving = await serveGovernance(organization, store, serveOptions(context, options));
       context.out(`Governance of ${organization.name} at ${serving.url}\n`);
       if (store.tokens().length === 0) {

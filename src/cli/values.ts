@@ -6,6 +6,8 @@ import {
   APPROVAL_LIFE_MS_MAX,
   APPROVAL_LIFE_MS_MIN,
   DRAIN_TIMEOUT_MS_MAX,
+  GOVERNANCE_AUDIT_ROWS_MAX,
+  GOVERNANCE_AUDIT_ROWS_MIN,
   SECRET_REFRESH_MS_MIN,
   WORKERS_MAX,
 } from '../base/limits.ts';
@@ -56,6 +58,14 @@ export function workerCount(text: string): number {
     throw new InvalidArgumentError(`It must be a whole number from 1 to ${WORKERS_MAX}.`);
   }
   return count;
+}
+
+/** @throws InvalidArgumentError */
+export function auditRows(text: string): number {
+  const [min, max] = [GOVERNANCE_AUDIT_ROWS_MIN, GOVERNANCE_AUDIT_ROWS_MAX];
+  const count = /^\d{1,9}$/.test(text) ? Number(text) : 0;
+  if (count >= min && count <= max) return count;
+  throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
 }
 
 /** @throws InvalidArgumentError */

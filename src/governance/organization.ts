@@ -4,6 +4,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import {
+  GOVERNANCE_AUDIT_ROWS,
   GOVERNANCE_POLICIES_MAX,
   GOVERNANCE_POLICY_BYTES_MAX,
   GOVERNANCE_RULES_MAX,
@@ -44,9 +45,17 @@ export class Organization {
   readonly name: string;
   readonly #store: GovernanceStore;
   readonly #clock: Clock;
+  readonly #auditRows: number;
 
-  constructor(name: string, store: GovernanceStore, clock: Clock) {
+  /** @param auditRows  how many entries of the audit are kept; the oldest go with the next change. */
+  constructor(
+    name: string,
+    store: GovernanceStore,
+    clock: Clock,
+    auditRows: number = GOVERNANCE_AUDIT_ROWS,
+  ) {
     this.name = name;
+    this.#auditRows = auditRows;
     this.#store = store;
     this.#clock = clock;
   }
@@ -256,7 +265,8 @@ export class Organization {
   #audit(actor: string, action: string, facts: Partial<AuditEntry>): void {
     const { policy = null, rule = null, before = null, after = null } = facts;
     const timeMs = this.#clock.wallMs();
-    this.#store.addAudit({ timeMs, actor, action, policy, rule, before, after });
+    const entry = { timeMs, actor, action, policy, rule, before, after };
+    this.#store.addAudit(entry, this.#auditRows);
   }
 }
 

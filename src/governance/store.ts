@@ -195,7 +195,9 @@ export class GovernanceStore {
     this.#run('DELETE FROM tokens WHERE name = ?', name);
   }
 
-  addAudit({ timeMs, actor, action, policy, rule, before, after }: AuditEntry): void {
+  /** @param keep  how many entries stay, the latest: 1 or more */
+  addAudit(entry: AuditEntry, keep: number): void {
+    const { timeMs, actor, action, policy, rule, before, after } = entry;
     this.#run(
       `INSERT INTO audit (time_ms, actor, action, policy, rule, before, after)
        VALUES (?, ?, ?, ?, ?, ?, ?)`,
@@ -207,6 +209,7 @@ export class GovernanceStore {
       before && JSON.stringify(before),
       after && JSON.stringify(after),
     );
+    this.#run('DELETE FROM audit WHERE seq <= (SELECT max(seq) FROM audit) - ?', keep);
   }
 
   /** The latest first. @param before  a number of an entry; null for the latest */

@@ -1,6 +1,7 @@
 import t from 'tap';
 import {
   age,
+  auditRows,
   duration,
   eachOf,
   entryCount,
@@ -42,6 +43,9 @@ t.test('counts are whole numbers in their range', async (t) => {
   t.strictSame(['1', '63', '007'].map(workerCount), [1, 63, 7]);
   for (const bad of ['0', '64', '-1', '1e1', '', ' 1', '0x2'])
     t.throws(() => workerCount(bad), { code: 'commander.invalidArgument' }, JSON.stringify(bad));
+  t.strictSame(['1000', '10000000'].map(auditRows), [1_000, 10_000_000]);
+  for (const bad of ['0', '999', '10000001', '-1000', '1e4', '1 000', ''])
+    t.throws(() => auditRows(bad), { code: 'commander.invalidArgument' }, JSON.stringify(bad));
   t.strictSame(['0', '12'].map(entryCount), [0, 12]);
   for (const bad of ['-1', 'x', '1.0', '9999999999', ''])
     t.throws(() => entryCount(bad), { code: 'commander.invalidArgument' }, JSON.stringify(bad));

@@ -227,6 +227,22 @@ t.test('who changed what', async (t) => {
   });
 });
 
+t.test('the audit keeps its latest entries, as many as it is told', async (t) => {
+  const store = GovernanceStore.open(join(temporaryFolder(t), 'governance.db'));
+  t.teardown(() => store.close());
+  const seqs = () => store.audit(null, 100).map(({ seq }) => seq);
+  const wide = new Organization('my-org', store, systemClock);
+  for (const name of ['a', 'b', 'c', 'd', 'e']) wide.create('ann', { name });
+  t.strictSame(seqs(), [5, 4, 3, 2, 1]);
+  const narrow = new Organization('my-org', store, systemClock, 3);
+  t.throws(() => narrow.create('ann', { name: 'a' }), { code: 'conflict' });
+  t.strictSame(seqs(), [5, 4, 3, 2, 1], 'what is refused takes none away');
+  narrow.create('ann', { name: 'f' });
+  t.strictSame(seqs(), [6, 5, 4]);
+  const { data, next_page_token: next } = narrow.audit(3, undefined);
+  t.strictSame([data.length, next], [3, null]);
+});
+
 t.test('settings, entity tags and OpenAPI', async (t) => {
   const { url, admin, reader } = await startGovernance(t);
   t.strictSame((await reader('GET', '/settings')).body, { support_message: null, delegates: [] });
