@@ -106,7 +106,7 @@ function standingOf(
       : { standing: 'agrees', why: 'it denies too' };
   }
   if (decides) return { standing: 'decides', why: 'it allows, and no rule denies' };
-  if (alone.action === 'allow') {
+  if (alone.action === 'allow' && alone.kind === 'explicit') {
     return verdict.action === 'allow'
       ? { standing: 'agrees', why: 'it allows too; the first in the list is named' }
       : { standing: 'overruled', why: overruledBy(verdict) };
@@ -122,6 +122,7 @@ function overruledBy({ rule, reason }: TargetVerdict): string {
 function otherRequest({ decision, http }: Rule, { request }: Asked): string {
   const methods = http === undefined || http.methods.length === 0 ? 'ANY' : http.methods.join(',');
   const only = `it ${decision === 'allow' ? 'allows' : 'denies'} ${methods} ${http?.paths.join(', ')} only`;
+  if (request?.method === 'CONNECT') return `${only}, of requests inside the tunnel`;
   if (request === undefined) return `${only}; ask about one request with a URL and --method`;
   const readings = readingsOf(request.target);
   if (typeof readings === 'string') return `${only}, and ${readings}`;
@@ -136,6 +137,8 @@ function unnamedWhy({ host }: Question): string {
   return `it covers ${host}, but a ${kind} address has to be named by its address or a range`;
 }
 
+const OPENS = 'HTTP rules cover it: the tunnel opens, and each request inside is judged';
+
 function whyOf(
   { action, kind, rule, source, reason }: TargetVerdict,
   considered: readonly Considered[],
@@ -144,6 +147,7 @@ function whyOf(
   const place = formatHostPort(question.host, question.port);
   const first = considered.find(({ rule: { id } }) => id === rule);
   const by = `${source ?? 'local'} rule ${rule} (${first?.resource.text})`;
+  if (action === 'allow' && rule === null) return OPENS;
   if (action === 'allow') return `${by} allows ${place}, and no rule denies it`;
   if (kind === 'explicit') {
     const overruled = considered.some(({ standing }) => standing === 'overruled');

@@ -27,7 +27,7 @@ export type HttpMatch = {
 export type HttpRequest = {
   /** As the client spelled it: methods are case-sensitive. */
   readonly method: string;
-  /** One reading of the path (policy/path.ts), without the query. */
+  /** One reading of the path (policy/path.ts), without the query; empty for CONNECT, which has none. */
   readonly path: string;
 };
 
@@ -108,7 +108,7 @@ export function httpMatches(match: HttpMatch, { method, path }: HttpRequest): bo
  * in proportion to both lengths: patterns come from whoever may write rules.
  */
 export function pathMatches(pattern: string, path: string): boolean {
-  const segments = path.slice(1).split('/');
+  const segments = path === '' ? [] : path.slice(1).split('/');
   let places = [0]; // How many segments the pattern so far can stand for; ascending.
   for (const one of pattern.slice(1).split('/')) {
     const [first = segments.length + 1] = places;

@@ -50,6 +50,7 @@ export function judgeTarget(
   guard: AddressGuard,
   asked?: AskedRequest,
 ): TargetVerdict {
+  if (asked?.method === 'CONNECT') return judgeTunnel(matcher, question, guard);
   const verdict = verdictOf(matcher, question, guard);
   if (!verdict.http || isExplicitDeny(verdict)) return { ...verdict, reason: reasonOf(verdict) };
   if (asked !== undefined) return judgeRequest(matcher, question, guard, asked);
@@ -57,6 +58,32 @@ export function judgeTarget(
 }
 
 const BY_REQUEST = 'HTTP rules decide by method and path, and no rule allows all requests';
+
+/**
+ * whole: what is said of the host is said of all in it. by-request: it opens, and each request inside
+ * is judged. closed: it must not open, though requests that come otherwise may be allowed.
+ */
+export type TunnelVerdict = TargetVerdict & { readonly way: 'whole' | 'by-request' | 'closed' };
+
+/**
+ * Judges a CONNECT. Where HTTP rules cover its host, one that denies it closes it. It has no path
+ * (RFC 9112 section 3.2.3), so those for every path are about it. None has to allow it: the requests
+ * inside are what is allowed.
+ */
+export function judgeTunnel(
+  matcher: Matcher,
+  question: Question,
+  guard: AddressGuard,
+): TunnelVerdict {
+  const verdict = verdictOf(matcher, question, guard);
+  if (!verdict.http || isExplicitDeny(verdict)) {
+    return { ...verdict, reason: reasonOf(verdict), way: 'whole' };
+  }
+  const request = { method: 'CONNECT', path: '' };
+  const asked = verdictOf(matcher, { ...question, request }, guard);
+  if (isExplicitDeny(asked)) return { ...asked, reason: reasonOf(asked), way: 'closed' };
+  return { ...verdict, action: 'allow', reason: null, way: 'by-request' };
+}
 
 /** A request is allowed when it is in every reading, and denied when it is in one. */
 function judgeRequest(

@@ -6,9 +6,9 @@ import type { Host } from './host.ts';
 import {
   type AddressGuard,
   type AskedRequest,
-  isExplicitDeny,
   judgeAddresses,
   judgeTarget,
+  judgeTunnel,
 } from './judge.ts';
 import type { Protocol } from './rule.ts';
 
@@ -18,7 +18,7 @@ export type Probe = {
   readonly protocol: Protocol;
   readonly host: Host | Address;
   readonly port: number;
-  /** Null: the connection as a whole. */
+  /** Null: the connection as a whole, which is what CONNECT opens. */
   readonly request: AskedRequest | null;
   /** The address that the name leads to, where that matters. */
   readonly address: Address | null;
@@ -35,9 +35,12 @@ export type Judgement = {
 export function judgeProbe(matcher: Matcher, probe: Probe, guard: AddressGuard): Judgement {
   const { scope, host, port, protocol, request, address } = probe;
   const question = { scope, host, port, protocol };
-  const verdict = judgeTarget(matcher, question, guard, request ?? undefined);
+  const verdict =
+    request === null
+      ? judgeTunnel(matcher, question, guard)
+      : judgeTarget(matcher, question, guard, request);
   const { action, rule, reason } = verdict;
-  if (request === null && verdict.http && !isExplicitDeny(verdict)) {
+  if ('way' in verdict && verdict.way === 'by-request') {
     return { action: 'open', rule: null, reason: null };
   }
   if (action === 'deny' || address === null) return { action, rule, reason };

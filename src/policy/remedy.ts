@@ -95,6 +95,9 @@ function ruleFor(decision: Decision, asked: Asked): Rule {
 /** The one request that was asked about, where a rule can say it; else all that goes there. */
 function requestsFor(decision: Decision, { question, request }: Asked): HttpMatch | undefined {
   if (request === undefined || /[\d:]$/.test(question.host)) return undefined;
+  if (request.method === 'CONNECT') {
+    return decision === 'deny' ? { methods: ['CONNECT'], paths: ['/**'] } : undefined;
+  }
   const readings = readingsOf(request.target);
   if (typeof readings === 'string') return undefined;
   const [path = ''] = readings;

@@ -5,10 +5,11 @@ import { PERMITS_PER_NAME_MAX } from '../base/limits.ts';
 import { type Address, isAddress } from '../policy/address.ts';
 import type { Matcher, Question } from '../policy/decision.ts';
 import {
-  isExplicitDeny,
   judgeAddresses,
   judgeTarget,
+  judgeTunnel,
   type RefusedAddress,
+  type TunnelVerdict,
 } from '../policy/judge.ts';
 import { formatHostPort } from '../policy/resource.ts';
 import type { ProxySettings, Sandbox, Target } from './exchange.ts';
@@ -75,16 +76,13 @@ export function decide(
   const { host, port, method, path } = target;
   const { settings } = deciders.current;
   const question: Question = { scope: sandbox.scope, host, port, protocol: 'tcp' };
-  const asked = method === 'CONNECT' ? undefined : { method, target: path };
-  const verdict = judgeTarget(deciders.matcher, question, settings.addressGuard, asked);
-  if (asked === undefined && verdict.http && !isExplicitDeny(verdict)) {
-    entry.judged({ ...verdict, action: 'allow' }, null);
-    if (settings.bypassOf(host, port) === null) return null;
-    entry.judged({ ...verdict, action: 'deny' }, OPAQUE);
-    throw denied(target, OPAQUE);
-  }
+  const verdict =
+    method === 'CONNECT'
+      ? tunnelVerdict(question, settings, entry, deciders)
+      : judgeTarget(deciders.matcher, question, settings.addressGuard, { method, target: path });
   entry.judged(verdict, verdict.reason);
   if (verdict.action !== 'allow') throw denied(target, verdict.reason);
+  if ('way' in verdict && verdict.way === 'by-request') return null;
   const grant = (resolution: Resolution): Permit => {
     return new Permit(target, vet(question, resolution, verdict.generation, entry, deciders));
   };
@@ -92,6 +90,19 @@ export function decide(
   if (host === 'localhost') return grant(LOOPBACK);
   const resolution = deciders.resolver.resolve(host, sandbox.scope);
   return resolution instanceof Promise ? resolution.then(grant) : grant(resolution);
+}
+
+/** A CONNECT's, noting where a refusal has to be told. */
+function tunnelVerdict(
+  question: Question,
+  { addressGuard, bypassOf }: ProxySettings,
+  entry: Entry,
+  { matcher }: Deciders,
+): TunnelVerdict {
+  const verdict = judgeTunnel(matcher, question, addressGuard);
+  const opaque = verdict.way === 'by-request' && bypassOf(question.host, question.port) !== null;
+  entry.closed = opaque || verdict.way === 'closed';
+  return opaque ? { ...verdict, action: 'deny', reason: OPAQUE } : verdict;
 }
 
 const OPAQUE = 'HTTP rules cover it, and it is on the bypass list, where no request can be judged';

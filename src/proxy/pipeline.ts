@@ -161,8 +161,9 @@ function permitOf(
     return decideOrAsk(client, sandbox, target, entry, services);
   }
   const refused = (error: unknown): null => {
-    if (error instanceof SallyportError && isPolicyRefusal(error.code)) return null;
-    throw error;
+    if (entry.closed || !(error instanceof SallyportError && isPolicyRefusal(error.code)))
+      throw error;
+    return null;
   };
   try {
     const judged = decideOrAsk(client, sandbox, target, entry, services);

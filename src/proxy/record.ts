@@ -20,6 +20,8 @@ export class Entry {
   readonly draft: Draft;
   /** Whether it was refused because no rule says anything about its target. */
   uncovered = false;
+  /** Whether a CONNECT was refused that must not open, be it to tell of the refusal inside. */
+  closed = false;
   /** What a person said about it; null: nobody was asked. */
   approval: Approval | null = null;
   readonly #startMs: number;

@@ -104,7 +104,7 @@ const methods = fc.constantFrom('GET', 'POST', 'BREW', 'get');
 
 const httpMatches = fc
   .tuple(
-    fc.constantFrom(['ANY'], ['GET'], ['GET', 'POST']),
+    fc.constantFrom(['ANY'], ['GET'], ['GET', 'POST'], ['CONNECT']),
     fc.array(fc.constantFrom(...PATHS), { minLength: 1, maxLength: 2 }),
   )
   .map(([names, patterns]) => parseHttpMatch(names, patterns));

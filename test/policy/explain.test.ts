@@ -23,7 +23,7 @@ const targets = fc.oneof(
   fc.constantFrom('/a//b', '/a%2Fb', '/a;x/b', '/a;x%2Fy/b', '/../b', '/a/', '*'),
 );
 const requests = fc.record({
-  method: fc.constantFrom('GET', 'POST', 'BREW', 'get'),
+  method: fc.constantFrom('GET', 'POST', 'BREW', 'get', 'CONNECT'),
   target: targets,
 });
 

@@ -92,8 +92,8 @@ t.test('compiled patterns match the same paths', async (t) => {
     .array(segment, { minLength: 1, maxLength: 5 })
     .map((segments) => `/${segments.join('/')}`);
   const paths = fc
-    .array(fc.constantFrom('', 'a', 'b', 'ab', 'aab', 'ba'), { minLength: 1, maxLength: 7 })
-    .map((segments) => `/${segments.join('/')}`);
+    .array(fc.constantFrom('', 'a', 'b', 'ab', 'aab', 'ba'), { maxLength: 7 })
+    .map((segments) => segments.map((segment) => `/${segment}`).join(''));
   let matched = 0;
   await fc.assert(
     fc.asyncProperty(

@@ -140,6 +140,53 @@ tap.test('a host on the bypass list cannot be judged, and is refused', async (t)
   t.match(await proxy.nextOutcome(), { verdict: 'deny', reason: /bypass list/ });
 });
 
+const TUNNELS = { id: 'tunnels', http: parseHttpMatch(['CONNECT'], []) };
+
+tap.test('a deny of CONNECT keeps the tunnel closed, and what is forwarded open', async (t) => {
+  for (const deny of ['connect', 'inside'] as const) {
+    const { proxy, port, seen } = await scene(
+      t,
+      (host) => [
+        ['allow', host],
+        ['deny', host, TUNNELS],
+      ],
+      { settings: { deny } },
+    );
+    const client = await wire(proxy.port);
+    t.teardown(() => client.socket.destroy());
+    client.send(connectTo(`${HOST}:${port}`));
+    t.match(await client.until('\r\n\r\n'), 'HTTP/1.1 403', 'not even to tell of it inside');
+    t.match(await proxy.nextOutcome(), { verdict: 'deny', deny_kind: 'explicit', rule: 'tunnels' });
+    t.strictSame(seen, []);
+  }
+  const origin = createServer((_, response) => response.end('ok'));
+  const port = await listening(t, origin);
+  const proxy = await startProxy({
+    rules: [
+      ['allow', `${HOST}:${port}`],
+      ['deny', `${HOST}:${port}`, TUNNELS],
+    ],
+  });
+  t.teardown(() => proxy.close());
+  const client = await wire(proxy.port);
+  t.teardown(() => client.socket.destroy());
+  client.send(`GET http://${HOST}:${port}/ HTTP/1.1\r\nHost: ${HOST}:${port}\r\n\r\n`);
+  t.match(await client.until('\r\n'), 'HTTP/1.1 200');
+});
+
+tap.test('a deny of some paths is about no CONNECT: it has none', async (t) => {
+  for (const path of ['/', '/*', '/x', '/**/x']) {
+    const { proxy, port } = await scene(t, (host) => [
+      ['allow', host],
+      ['deny', host, { http: parseHttpMatch(['ANY'], [path]) }],
+    ]);
+    const client = await wire(proxy.port);
+    t.teardown(() => client.socket.destroy());
+    client.send(connectTo(`${HOST}:${port}`));
+    t.match(await client.until('\r\n\r\n'), 'HTTP/1.1 200', path);
+  }
+});
+
 tap.test('over plain HTTP', async (t) => {
   const seen: string[] = [];
   const origin = createServer((request, response) => {

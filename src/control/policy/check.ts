@@ -10,7 +10,9 @@ import {
   type AddressGuard,
   type AskedRequest,
   judgeTarget,
+  judgeTunnel,
   type TargetVerdict,
+  type TunnelVerdict,
 } from '../../policy/judge.ts';
 import { ruleLabel } from '../../policy/reasons.ts';
 import { resourceMatches } from '../../policy/reference.ts';
@@ -47,7 +49,7 @@ type Interception = NonNullable<CheckResult['interception']>;
 function interceptionOf(
   { credentials, certificateFor, bypass, deny }: ReturnType<InterceptionFacts>,
   { scope, host, port }: { scope: number; host: string; port: number },
-  { allowed, http }: { allowed: boolean; http: boolean },
+  { allowed, tunnel }: { allowed: boolean; tunnel: TunnelVerdict },
 ): Interception {
   const certificate = certificateFor(host, port);
   const injected = credentials.explain(scope, host, port);
@@ -57,17 +59,20 @@ function interceptionOf(
     reason,
     credentials: intercepted && allowed ? bound : [],
   });
+  if (tunnel.way === 'closed') return told(false, 'a rule for CONNECT refuses it');
+  const passed = bypass.flatMap((one) => parseResources(one));
+  const isPassed = passed.some((resource) => resourceMatches(resource, host, port));
+  if (tunnel.way === 'by-request') {
+    return isPassed
+      ? told(false, 'it is on the bypass list, and refused, since HTTP rules cover it')
+      : told(true, 'HTTP rules cover it');
+  }
   if (!allowed) {
     return deny === 'inside'
       ? told(true, 'it is denied, and the refusal is told inside TLS')
       : told(false, 'it is denied');
   }
-  const passed = bypass.flatMap((one) => parseResources(one));
-  if (passed.some((resource) => resourceMatches(resource, host, port))) {
-    const refused = ', and refused, since HTTP rules cover it';
-    return told(false, `it is on the bypass list${http ? refused : ''}`);
-  }
-  if (http) return told(true, 'HTTP rules cover it');
+  if (isPassed) return told(false, 'it is on the bypass list');
   if (credentials.tokenEndpoints.has(scope, host, port))
     return told(true, 'it has a token endpoint');
   if (bound.length === 0) return told(false, 'no credential is bound to it');
@@ -97,7 +102,8 @@ export function requestOf(
   if (method !== undefined && !/^[A-Za-z-]{1,32}$/.test(method)) {
     throw new SallyportError('SALLYPORT_USAGE', `"${method}" is no method`);
   }
-  return { method: method?.toUpperCase() ?? 'GET', target: path ?? '/' };
+  const name = method?.toUpperCase() ?? 'GET';
+  return { method: name, target: name === 'CONNECT' ? '' : (path ?? '/') };
 }
 
 function actionOf(protocol: Protocol, asked: AskedRequest | undefined): string {
@@ -121,7 +127,8 @@ export function checkTarget(
   const scope = sandbox === undefined ? GLOBAL_SCOPE : sandboxes.numberOf(sandbox);
   const { host, port, path } = parseTarget(target);
   const asked = requestOf(method, path);
-  const verdict = judgeTarget(matcher, { scope, host, port, protocol }, addressGuard, asked);
+  const question = { scope, host, port, protocol };
+  const verdict = judgeTarget(matcher, question, addressGuard, asked);
   const allowed = verdict.action === 'allow';
   // Where no HTTP rule asks for it, the path of a URL says no more than sbx makes of it.
   const told = verdict.http || method !== undefined ? asked : undefined;
@@ -139,7 +146,7 @@ export function checkTarget(
       interception: interceptionOf(
         services.interception(),
         { scope, host, port },
-        { allowed, http: verdict.http },
+        { allowed, tunnel: judgeTunnel(matcher, question, addressGuard) },
       ),
     }),
     generation: verdict.generation,

@@ -17,6 +17,7 @@ import type { NewRule } from '../../../src/control/policy/rule-input.ts';
 import type { Host } from '../../../src/policy/host.ts';
 import type { Governance } from '../../../src/policy/precedence.ts';
 import { ruleLabel } from '../../../src/policy/reasons.ts';
+import { parseResources } from '../../../src/policy/resource.ts';
 import type { Rule } from '../../../src/policy/rule.ts';
 import { ruleFacts } from '../../../src/policy/rule-facts.ts';
 import { hosts, paths, ruleLists } from '../../helpers/arbitraries.ts';
@@ -49,7 +50,7 @@ const questions: fc.Arbitrary<Question> = fc.record({
   sandbox: fc.constantFrom(...SANDBOXES),
   host: hosts.filter((host) => host !== 'localhost'),
   port: fc.constantFrom(443, 443, 80, 444),
-  method: fc.constantFrom('GET', 'POST', 'PUT'),
+  method: fc.constantFrom('GET', 'POST', 'PUT', 'CONNECT'),
   path: paths,
 });
 
@@ -62,8 +63,21 @@ const governances: fc.Arbitrary<Governance> = fc.record({
   supportMessage: fc.constantFrom(null, 'Ask the help desk.'),
 });
 
+/** So that a good part is allowed, whatever the dice say. */
+const wide: fc.Arbitrary<Rule> = fc.constantFrom<Rule['source']>('local', 'kit').map((source) => ({
+  id: 'wide',
+  source,
+  decision: 'allow',
+  scope: 0,
+  protocols: ['tcp'],
+  resources: parseResources('**'),
+}));
+
 const policies: fc.Arbitrary<Policy> = fc.record({
-  rules: ruleLists,
+  rules: fc.oneof(
+    { weight: 1, arbitrary: ruleLists },
+    { weight: 2, arbitrary: fc.tuple(wide, ruleLists).map(([rule, rules]) => [rule, ...rules]) },
+  ),
   governance: fc.option(governances, { nil: null, freq: 2 }),
   localDenies: fc.constantFrom('active', 'inactive'),
   kitAllows: fc.constantFrom('active', 'active', 'inactive'),
@@ -135,20 +149,30 @@ type Proxy = { readonly port: number; readonly tokens: ReadonlyMap<Sandbox, stri
 
 /** Sends the request through the proxy. @returns the status */
 async function send({ port, tokens }: Proxy, question: Question): Promise<number> {
-  const { sandbox, method, path } = question;
+  const { sandbox, method } = question;
   const outgoing = request({
     host: '127.0.0.1',
     port,
     method,
-    path: `http://${placeOf(question)}${path}`,
+    path: targetOf(question),
     headers: { host: placeOf(question), 'proxy-authorization': tokens.get(sandbox) },
     agent: false,
   });
   outgoing.end();
+  if (method === 'CONNECT') {
+    const [{ statusCode }, socket] = await once(outgoing, 'connect');
+    socket.destroy();
+    return statusCode;
+  }
   const [response] = await once(outgoing, 'response');
   response.resume();
   await once(response, 'close');
   return response.statusCode;
+}
+
+function targetOf(question: Question): string {
+  const place = placeOf(question);
+  return question.method === 'CONNECT' ? place : `http://${place}${question.path}`;
 }
 
 function placeOf({ host, port }: Question): string {
@@ -169,18 +193,29 @@ async function recorded(world: World, skipped: number, wanted: number): Promise<
   }
 }
 
+type Settled = CheckResult & {
+  /** A tunnel whose requests are judged: it is in the audit, but no decision for the log. */
+  readonly opened: boolean;
+};
+
 /** @returns what check says, after it agreed with explain and the answer that the request got. */
-async function settled(world: World, proxy: Proxy, question: Question): Promise<CheckResult> {
-  const { sandbox, method, path } = question;
-  const asked = { target: `http://${placeOf(question)}${path}`, sandbox_id: sandbox, method };
+async function settled(world: World, proxy: Proxy, question: Question): Promise<Settled> {
+  const { sandbox, method } = question;
+  const asked = { target: targetOf(question), sandbox_id: sandbox, method };
   const check = await world.client.post<CheckResult>('/policy/network/check', asked);
   const explained = await world.client.post<ExplainResult>('/policy/network/explain', asked);
   assert.equal(explained.allowed, check.allowed, 'explain and check');
   assert.equal(explained.rule, check.matched_rule ?? check.rule, 'the rule that decides');
   assert.equal(explained.reason, check.reason, 'the reason');
   const status = await send(proxy, question);
-  assert.equal(status, check.allowed ? 502 : 403, 'the answer that the request gets');
-  return check;
+  const opened = method === 'CONNECT' && status === 200;
+  assert.equal(status, statusFor(check, opened), 'the answer that the request gets');
+  return { ...check, opened };
+}
+
+function statusFor({ allowed }: CheckResult, opened: boolean): number {
+  if (!allowed) return 403;
+  return opened ? 200 : 502;
 }
 
 function compare(check: CheckResult, record: Recorded | undefined): void {
@@ -191,7 +226,8 @@ function compare(check: CheckResult, record: Recorded | undefined): void {
 }
 
 /** Whether a row is there, under the verdict, and with the rule that allows it. */
-function isListed(check: CheckResult, question: Question, log: LogListing): boolean {
+function isListed(check: Settled, question: Question, log: LogListing): boolean {
+  if (check.opened) return true;
   const rows = check.allowed ? log.allowed_hosts : log.blocked_hosts;
   return rows.some(
     ({ host, vm_name: name, rule }) =>
@@ -214,7 +250,7 @@ t.test('check, explain, enforcement, audit and log agree', { timeout: 120_000 },
   await fc.assert(
     fc.asyncProperty(policies, asked, async (policy, questions) => {
       await enforce(world, policy);
-      const checks: CheckResult[] = [];
+      const checks: Settled[] = [];
       for (const question of questions) checks.push(await settled(world, proxy, question));
       const records = await recorded(world, tally.asked, questions.length);
       const log = await world.client.get<LogListing>('/network/log');
