@@ -1,6 +1,10 @@
 // Bytes that wait, kept in few pieces however many they came in: as an object each, bytes that come in
 // chunks or frames of their own would take two hundred times their size.
-import { CONTENT_BLOCK_BYTES } from '../base/limits.ts';
+import {
+  CONTENT_BLOCK_BYTES,
+  CONTENT_PIECE_BYTES_MIN,
+  CONTENT_REST_BYTES,
+} from '../base/limits.ts';
 
 const NOTHING = Buffer.alloc(0);
 
@@ -11,7 +15,7 @@ export class Blocks {
   bytes = 0;
 
   add(piece: Buffer): void {
-    const isApart = piece.length >= CONTENT_BLOCK_BYTES || this.bytes === 0;
+    const isApart = piece.length >= CONTENT_PIECE_BYTES_MIN || this.bytes === 0;
     this.bytes += piece.length;
     if (isApart) {
       this.#closeTail();
@@ -20,8 +24,9 @@ export class Blocks {
     }
     for (let at = 0; at < piece.length; ) {
       if (this.#tailBytes === this.#tail.length) {
+        const isFirst = this.#tail.length === 0;
         this.#closeTail();
-        this.#tail = Buffer.allocUnsafeSlow(CONTENT_BLOCK_BYTES);
+        this.#tail = Buffer.allocUnsafeSlow(isFirst ? CONTENT_REST_BYTES : CONTENT_BLOCK_BYTES);
       }
       const copied = piece.copy(this.#tail, this.#tailBytes, at);
       this.#tailBytes += copied;
