@@ -12,7 +12,7 @@ export function addCompletionCommand(program: Command, context: Context): void {
       'after',
       `
 Examples:
-  $ source <(${context.program} completion bash)                    also zsh, after compinit
+  $ source <(${context.program} completion bash)                    also zsh
   $ ${context.program} completion fish | source
 `,
     )
@@ -53,13 +53,19 @@ function valuesOf({ short, long, argChoices = [] }: Option): [string, string[]][
 function scriptOf(shell: string, program: Command, name: string): string {
   const table = completions(program);
   if (shell === 'fish') return fish(table, name);
-  const bash = bashFunction(table, name);
-  return shell === 'zsh' ? `autoload -U +X bashcompinit && bashcompinit\n${bash}` : bash;
+  const walk = bashFunction(table, name);
+  const register = `complete -o default -F _${name}_complete ${name}\n`;
+  return shell === 'zsh' ? `${BASH_IN_ZSH}${walk}${COMPINIT}${register}` : walk + register;
 }
+
+const BASH_IN_ZSH = 'autoload -U +X bashcompinit && bashcompinit\n';
+/** Folders that others may write to are passed over, without a question. */
+const COMPINIT = '(( $+functions[compdef] )) || { autoload -U compinit && compinit -i; }\n';
 
 /**
  * Words that name no command are arguments, and are passed over; file names are completed where
- * nothing else is. No variable is called path or words: these are zsh's own.
+ * nothing else is. No variable is called path or words: these are zsh's own. Of --option=value bash
+ * makes three words, zsh one.
  */
 function bashFunction(table: readonly Words[], name: string): string {
   const known = table.map(({ path }) => path).filter((path) => path !== '');
@@ -68,23 +74,29 @@ function bashFunction(table: readonly Words[], name: string): string {
     ([place, choices]) => `    '${place}') given='${choices.join(' ')}' ;;`,
   );
   return `_${name}_complete() {
-  local at='' given='' next i
+  local at='' given='' front='' next i
+  local now="\${COMP_WORDS[COMP_CWORD]}" before="\${COMP_WORDS[COMP_CWORD - 1]}"
   for ((i = 1; i < COMP_CWORD; i++)); do
     next="\${at:+$at }\${COMP_WORDS[i]}"
     case $next in
     ${known.map((path) => `'${path}'`).join('|')}) at=$next ;;
     esac
   done
-  case "$at \${COMP_WORDS[COMP_CWORD - 1]}" in
+  case $now in
+  '=') now='' ;;
+  --*=*) before=\${now%%=*} front=\${now%%=*}= ;;
+  *) if [ "$before" = '=' ]; then before="\${COMP_WORDS[COMP_CWORD - 2]}"; fi ;;
+  esac
+  case "$at $before" in
 ${values.join('\n')}
     *)
   case $at in
 ${cases.join('\n')}
   esac ;;
   esac
-  COMPREPLY=($(compgen -W "$given" -- "\${COMP_WORDS[COMP_CWORD]}"))
+  given=" $given"
+  COMPREPLY=($(compgen -W "\${given// / $front}" -- "$now"))
 }
-complete -o default -F _${name}_complete ${name}
 `;
 }
 
@@ -99,9 +111,14 @@ function fish(table: readonly Words[], name: string): string {
   const groups = table.filter(({ path }) => table.some((one) => one.path.startsWith(`${path} `)));
   const inGroup = ['', ...groups.map(({ path }) => path)].map((path) => `'${path}'`).join(' ');
   const known = table.map(({ path }) => `'${path}'`).join(' ');
-  const cases = table.map(
-    ({ path, words }) => `    case '${path}'\n      printf '%s\\n' ${words.join(' ')}`,
-  );
+  const cases = (rows: readonly (readonly [string, readonly string[]])[]): string =>
+    rows
+      .map(([place, words]) =>
+        words.length === 0
+          ? `    case '${place}'\n      return 0`
+          : `    case '${place}'\n      printf '%s\\n' ${words.join(' ')}`,
+      )
+      .join('\n');
   return `function __${name}_at
   set -l at ''
   for word in (commandline -opc)[2..-1]
@@ -111,11 +128,44 @@ function fish(table: readonly Words[], name: string): string {
   echo $at
 end
 function __${name}_words
-  switch (__${name}_at)
-${cases.join('\n')}
+  switch "$argv"
+${cases(table.map(({ path, words }) => [path, words]))}
   end
 end
-complete -c ${name} -f -n 'contains -- (__${name}_at) ${inGroup.replaceAll("'", '"')}'
-complete -c ${name} -a '(__${name}_words)'
+function __${name}_values
+  switch "$argv"
+${cases(valuesIn(table))}
+    case '*'
+      return 1
+  end
+end
+function __${name}_complete
+  set -l at (__${name}_at)
+  set -l before (commandline -opc)[-1]
+  set -l now (commandline -ct)
+  set -l front ''
+  set -l given
+  set -l files yes
+  if string match -qr '^--[^=]+=' -- $now
+    set -l parts (string split -m 1 '=' -- $now)
+    set front "$parts[1]="
+    set now $parts[2]
+    set given (__${name}_values $at $parts[1])
+  else if not set given (__${name}_values $at $before)
+    set given (__${name}_words $at)
+    contains -- "$at" ${inGroup}; and set files no
+  end
+  set -l fitting
+  for one in $given
+    test (string sub -l (string length -- "$now") -- $one) = "$now"; and set -a fitting $one
+  end
+  if test -z "$fitting" -a $files = yes
+    set fitting (__fish_complete_path "$now")
+  end
+  for one in $fitting
+    echo $front$one
+  end
+end
+complete -c ${name} -f -a '(__${name}_complete)'
 `;
 }
