@@ -4,6 +4,7 @@ import { type Command, Option } from 'commander';
 import { SallyportError } from '../base/errors.ts';
 import type { AuthorityInfo } from '../control/authority.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
+import { unasked } from './globals.ts';
 import { askConfirmation, askSecret } from './prompt.ts';
 
 type Json = { readonly json?: boolean };
@@ -62,12 +63,7 @@ async function exportTo(context: Context, format: string): Promise<void> {
 async function rotate(context: Context, options: Json & { force?: boolean }): Promise<void> {
   if (!options.force) {
     const { terminal } = context;
-    if (terminal === null) {
-      throw new SallyportError(
-        'SALLYPORT_USAGE',
-        'stdin is not a terminal; use --force to skip confirmation',
-      );
-    }
+    if (terminal === null) throw unasked(context, '--force');
     const question = 'Make a new authority? No sandbox trusts it until it is given to it.';
     if (!(await askConfirmation(question, terminal))) {
       context.err('Cancelled\n');

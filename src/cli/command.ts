@@ -2,7 +2,7 @@
 // error stream, and with --json a document on the output. main.ts runs it on the process, tests on streams of their own.
 import { CommanderError } from 'commander';
 import { type Code, SallyportError } from '../base/errors.ts';
-import { type Context, createContext } from './context.ts';
+import { type Context, createContext, type Surroundings } from './context.ts';
 import { createProgram } from './program.ts';
 import { EXIT_NOT_RUN } from './run.ts';
 
@@ -19,17 +19,19 @@ const HINTS: Partial<Record<Code, string>> = {
 
 /** @returns the exit code: 0, 1, 130 after Ctrl-C at a question; some `policy` commands and `run` have more */
 export async function runCommand(
-  given: Omit<Context, 'paths' | 'exitWith'>,
+  given: Omit<Surroundings, 'exitWith' | 'words'>,
   words: readonly string[],
 ): Promise<number> {
   let exitCode = 0;
   const exitWith = (code: number): void => {
     exitCode = code;
   };
+  const context = createContext({ ...given, exitWith, words });
   try {
-    await createProgram(createContext({ ...given, exitWith })).parseAsync(words, { from: 'user' });
+    await createProgram(context).parseAsync(words, { from: 'user' });
     return exitCode;
   } catch (error) {
+    if (!(error instanceof CommanderError)) debugError(context, error);
     if (asksForJson(words)) sayAsJson(error, given.out);
     return failed(error, failureOf(words), given.err);
   }
@@ -64,6 +66,13 @@ function failed(error: unknown, code: number, err: (text: string) => void): numb
   return code;
 }
 
+/** Where it was thrown, and what it was thrown for. */
+function debugError({ debug }: Context, error: unknown): void {
+  for (let at: unknown = error; at instanceof Error; at = at.cause) {
+    for (const line of (at.stack ?? at.message).split('\n')) debug(line);
+  }
+}
+
 function wordsOf(error: unknown): string {
   if (error instanceof SallyportError) return `${error.message}\n${hintOf(error)}`;
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
@@ -77,7 +86,7 @@ function hintOf({ code, hint }: SallyportError): string {
 function asksForJson(words: readonly string[]): boolean {
   const end = words.indexOf('--');
   const own = end < 0 ? words : words.slice(0, end);
-  if (words[0] === 'run') return false;
+  if (words.find((word) => !word.startsWith('-')) === 'run') return false;
   return own.some((word, i) => MACHINE.test(word === '--format' ? `${word}=${own[i + 1]}` : word));
 }
 

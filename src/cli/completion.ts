@@ -111,14 +111,6 @@ function fish(table: readonly Words[], name: string): string {
   const groups = table.filter(({ path }) => table.some((one) => one.path.startsWith(`${path} `)));
   const inGroup = ['', ...groups.map(({ path }) => path)].map((path) => `'${path}'`).join(' ');
   const known = table.map(({ path }) => `'${path}'`).join(' ');
-  const cases = (rows: readonly (readonly [string, readonly string[]])[]): string =>
-    rows
-      .map(([place, words]) =>
-        words.length === 0
-          ? `    case '${place}'\n      return 0`
-          : `    case '${place}'\n      printf '%s\\n' ${words.join(' ')}`,
-      )
-      .join('\n');
   return `function __${name}_at
   set -l at ''
   for word in (commandline -opc)[2..-1]
@@ -129,12 +121,12 @@ function fish(table: readonly Words[], name: string): string {
 end
 function __${name}_words
   switch "$argv"
-${cases(table.map(({ path, words }) => [path, words]))}
+${fishCases(table.map(({ path, words }) => [path, words]))}
   end
 end
 function __${name}_values
   switch "$argv"
-${cases(valuesIn(table))}
+${fishCases(valuesIn(table))}
     case '*'
       return 1
   end
@@ -168,4 +160,13 @@ function __${name}_complete
 end
 complete -c ${name} -f -a '(__${name}_complete)'
 `;
+}
+
+function fishCases(rows: readonly (readonly [place: string, words: readonly string[]])[]): string {
+  return rows
+    .map(([place, words]) => {
+      const answer = words.length === 0 ? 'return 0' : `printf '%s\\n' ${words.join(' ')}`;
+      return `    case '${place}'\n      ${answer}`;
+    })
+    .join('\n');
 }

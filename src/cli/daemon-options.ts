@@ -105,7 +105,7 @@ export function withStartOptions(command: Command): Command {
     .option('--api-token-file <file>', 'file with the bearer token for it');
 }
 
-const OWN_OPTIONS: ReadonlySet<string> = new Set(['detach', 'logToFile']);
+const OWN_OPTIONS: ReadonlySet<string> = new Set(['detach', 'logToFile', 'input', 'debug']);
 
 /** The options of a start as given, in a form that a process in another folder understands. */
 export function givenOptions(command: Command): StartOption[] {

@@ -1,10 +1,9 @@
 // `daemon status`: is it running, where, and with what.
-import { ControlClient } from '../control/api/client.ts';
 import type { DaemonStatus } from '../control/api/services.ts';
-import { type Context, isRunning, printJson } from './context.ts';
+import { type Context, clientFor, isRunning, printJson } from './context.ts';
 
 export async function status(context: Context, json: boolean): Promise<void> {
-  const client = new ControlClient(context.paths.socket);
+  const client = clientFor(context);
   try {
     if (!(await isRunning(client))) {
       if (json) printJson(context, { status: 'stopped', socket: context.paths.socket });

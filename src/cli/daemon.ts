@@ -3,14 +3,20 @@ import { Argument, type Command } from 'commander';
 import { systemClock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
 import { DRAIN_TIMEOUT_MS } from '../base/limits.ts';
-import { ControlClient } from '../control/api/client.ts';
 import { LOG_LEVELS } from '../control/api/services.ts';
 import { runDaemon } from '../control/daemon.ts';
 import { createFolders } from '../control/paths.ts';
 import { instanceOptions } from '../control/settings/effect.ts';
 import { Settings } from '../control/settings/settings.ts';
 import { waitUntilStopped } from '../control/spawn.ts';
-import { type Context, isRunning, printJson, startDetached, withDaemon } from './context.ts';
+import {
+  type Context,
+  clientFor,
+  isRunning,
+  printJson,
+  startDetached,
+  withDaemon,
+} from './context.ts';
 import {
   givenOptions,
   givenSettings,
@@ -120,7 +126,7 @@ async function startHere(
     logToFile: options.logToFile,
   };
   if (options.logToFile) return context.exitWith(await runDaemon(asked, context.env));
-  const client = new ControlClient(context.paths.socket);
+  const client = clientFor(context);
   const running = await isRunning(client).finally(() => client.close());
   if (running) return sayRuns(context, given);
   checkStart(context, given);
@@ -133,7 +139,7 @@ async function startHere(
 }
 
 async function stop(context: Context, drainTimeoutMs: number | undefined): Promise<void> {
-  const client = new ControlClient(context.paths.socket);
+  const client = clientFor(context);
   try {
     if (!(await isRunning(client))) return context.out('Daemon is not running\n');
     context.out(`Stopping daemon at ${context.paths.socket}...\n`);

@@ -9,10 +9,10 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { SallyportError } from '../base/errors.ts';
-import { ControlClient } from '../control/api/client.ts';
+import type { ControlClient } from '../control/api/client.ts';
 import type { DaemonStatus } from '../control/api/services.ts';
 import { waitUntilStopped } from '../control/spawn.ts';
-import { type Context, createContext, startDetached, withDaemon } from './context.ts';
+import { type Context, clientFor, createContext, startDetached, withDaemon } from './context.ts';
 import { STOP_WAIT_MS } from './daemon.ts';
 import { type Log, logText } from './policy-log.ts';
 
@@ -208,7 +208,7 @@ async function startOrigin(): Promise<{ port: number; close: () => void }> {
 }
 
 async function stopDaemon(context: Context): Promise<void> {
-  const client = new ControlClient(context.paths.socket);
+  const client = clientFor(context);
   await client.post('/daemon/stop', { drain_timeout_ms: 1_000 }).catch(() => {}); // It may never have started.
   await client.close();
   waitUntilStopped(context.paths, STOP_WAIT_MS);

@@ -5,11 +5,11 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { SECRET_VALUE_BYTES_MAX } from '../base/limits.ts';
 import { runCommand } from './command.ts';
-import type { Context } from './context.ts';
+import type { Surroundings } from './context.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-function processContext(): Omit<Context, 'paths' | 'exitWith'> {
+function processContext(): Omit<Surroundings, 'exitWith' | 'words'> {
   const root = packageRoot();
   const { stdin, stdout, stderr } = process;
   let onOutputLost = (): void => process.exit(0);

@@ -6,6 +6,7 @@ import type { MountResult, PathRulesAddedAnswer } from '../control/api/schemas-f
 import type { Access } from '../policy/mount.ts';
 import type { Decision } from '../policy/rule.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
+import { unasked } from './globals.ts';
 import { askConfirmation } from './prompt.ts';
 import { ensureInitialized } from './setup.ts';
 import { eachOf } from './values.ts';
@@ -129,6 +130,7 @@ async function remove(context: Context, options: RemoveOptions): Promise<void> {
   await withDaemon(context, async (client) => {
     await ensureInitialized(context, client);
     // As with network rules: only a person is asked.
+    if (!force && context.globals.noInput) throw unasked(context, '--force');
     if (!force && context.terminal !== null) {
       const question = `Remove filesystem rules from ${scope} (${selector})?`;
       if (!(await askConfirmation(question, context.terminal))) {

@@ -6,6 +6,7 @@ import type { ControlClient } from '../control/api/client.ts';
 import type { AddedAnswer, RemovedAnswer } from '../control/api/schemas.ts';
 import type { Decision } from '../policy/rule.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
+import { unasked } from './globals.ts';
 import { askConfirmation } from './prompt.ts';
 import { ensureInitialized } from './setup.ts';
 import { eachOf, protocolList, sandboxNamed } from './values.ts';
@@ -168,7 +169,9 @@ async function confirmed(
   options: RemoveOptions,
 ): Promise<boolean> {
   // Scripts of older versions remove without a flag, so only a person is asked.
-  if (options.force || context.terminal === null) return true;
+  if (options.force) return true;
+  if (context.globals.noInput) throw unasked(context, '--force');
+  if (context.terminal === null) return true;
   const scope = sandbox === undefined ? 'global' : `sandbox:${sandbox}`;
   const selector = options.id === undefined ? `resources=${options.resource}` : `id=${options.id}`;
   const question = `Remove network rules from ${scope} (${selector})?`;

@@ -6,6 +6,7 @@ import { waitUntilStopped } from '../control/spawn.ts';
 import { PRESET_NAMES, type PresetName } from '../policy/presets.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
 import { STOP_WAIT_MS } from './daemon.ts';
+import { unasked } from './globals.ts';
 import { askConfirmation } from './prompt.ts';
 import { initialize } from './setup.ts';
 
@@ -63,12 +64,7 @@ function isCorrupt(error: unknown): boolean {
 
 async function confirmed(context: Context): Promise<boolean> {
   const { terminal } = context;
-  if (terminal === null) {
-    throw new SallyportError(
-      'SALLYPORT_USAGE',
-      'stdin is not a terminal; use --force to skip confirmation',
-    );
-  }
+  if (terminal === null) throw unasked(context, '--force');
   const question = 'Remove all rules, of all sandboxes, and stop the daemon?';
   if (await askConfirmation(question, terminal)) return true;
   context.err('Cancelled\n');

@@ -8,6 +8,7 @@ import { addDaemonCommands } from './daemon.ts';
 import { addDemoCommand } from './demo.ts';
 import { addEnvCommand } from './env.ts';
 import { addExamples } from './examples.ts';
+import { addGlobalOptions } from './globals.ts';
 import { addGovernanceCommands } from './governance.ts';
 import { addDocumentCommands } from './policy-apply.ts';
 import { addApprovalCommands } from './policy-approval.ts';
@@ -76,6 +77,7 @@ Begin with:
   addGovernanceCommands(program, context);
   addDemoCommand(program, context);
   addCompletionCommand(program, context);
+  addGlobalOptions(program, context);
   inheritSettings(program, context.program);
   eachCommand(program, '', addExamples);
   return program;

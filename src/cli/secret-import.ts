@@ -8,6 +8,7 @@ import type { Env } from '../control/paths.ts';
 import { SERVICES } from '../credentials/services.ts';
 import { preview } from '../credentials/value.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
+import { whyUnasked } from './globals.ts';
 import { askConfirmation } from './prompt.ts';
 import { table } from './render.ts';
 import { sayApplied } from './secret-scope.ts';
@@ -54,7 +55,7 @@ async function importSecrets(
 ): Promise<void> {
   const found = wanted(context, service);
   if (service === undefined && !options.all && !options.dryRun && context.terminal === null) {
-    throw usage('stdin is not a terminal; name a service or use --all');
+    throw usage(`${whyUnasked(context)}; name a service or use --all`);
   }
   await withDaemon(context, async (client) => {
     const planned = await plan(client, found, options.force === true);

@@ -4,6 +4,7 @@ import { SallyportError } from '../base/errors.ts';
 import type { ControlClient, Query } from '../control/api/client.ts';
 import type { SecretsAnswer, SecretsRemovedAnswer } from '../control/api/schemas-secret.ts';
 import { type Context, printJson, withDaemon } from './context.ts';
+import { unasked } from './globals.ts';
 import { askChoice, askConfirmation } from './prompt.ts';
 import { type ScopeOptions, sayApplied, scopeOf, withScope } from './secret-scope.ts';
 
@@ -37,12 +38,11 @@ async function remove(context: Context, words: string[], options: RemoveOptions)
   const { service, sandbox } = scopeOf(context, words, options);
   const { env, host, placeholder, registry } = options;
   const named = [service, registry, env, host, placeholder].some((one) => one !== undefined);
-  if (context.terminal === null && !options.force) {
-    throw usage('stdin is not a terminal; use --force to skip confirmation');
-  }
-  if (context.terminal === null && !named && !options.all) {
+  const selects = named || options.all;
+  if (context.terminal === null && !selects && (options.force || context.globals.noInput)) {
     throw usage('name what to remove: a service, --registry HOST, --env NAME or --all');
   }
+  if (context.terminal === null && !options.force) throw unasked(context, '--force');
   await withDaemon(context, async (client) => {
     const selector: Query =
       named || options.all

@@ -3,6 +3,7 @@
 import { type Command, Option } from 'commander';
 import { SallyportError } from '../base/errors.ts';
 import type { Context } from './context.ts';
+import { instead } from './globals.ts';
 import { askSecret } from './prompt.ts';
 import { refreshInterval } from './values.ts';
 
@@ -79,7 +80,10 @@ export async function readValue(
   if (context.terminal !== null && !passwordStdin) {
     return { value: await askSecret(what, context.terminal) };
   }
-  if (context.stdin === null) throw usage('no value is piped in, and nobody can be asked for it');
+  if (context.stdin === null) {
+    const message = 'no value is piped in, and nobody can be asked for it';
+    throw new SallyportError('SALLYPORT_USAGE', message, { hint: instead(context, '< FILE') });
+  }
   const piped = (await context.stdin()).replace(/\r?\n$/, '');
   if (piped === '') throw usage('stdin is empty; pipe the value in, or use --command');
   return { value: piped };

@@ -2,14 +2,14 @@
 // it is answered; without one they work on the file, which the next start reads.
 import type { Command } from 'commander';
 import { systemClock } from '../base/clock.ts';
-import { ControlClient } from '../control/api/client.ts';
+import type { ControlClient } from '../control/api/client.ts';
 import { createFolders } from '../control/paths.ts';
 import { instanceOptions } from '../control/settings/effect.ts';
 import { checkKey, settingsSchema } from '../control/settings/file.ts';
 import { readValue, SETTING_KEYS, SETTINGS, type SettingKey } from '../control/settings/keys.ts';
 import type { LiveRecord } from '../control/settings/live.ts';
 import { removeOverride, type SettingRecord, Settings } from '../control/settings/settings.ts';
-import { type Context, isRunning, printJson } from './context.ts';
+import { type Context, clientFor, isRunning, printJson } from './context.ts';
 import { absoluteOf } from './daemon-options.ts';
 import { table } from './render.ts';
 
@@ -134,7 +134,7 @@ function consequences(record: Told, { program }: Context): string {
 }
 
 async function withStore<T>(context: Context, use: (store: Store) => Promise<T>): Promise<T> {
-  const client = new ControlClient(context.paths.socket);
+  const client = clientFor(context);
   try {
     return await use((await isRunning(client)) ? ofDaemon(client) : ofFile(context));
   } finally {

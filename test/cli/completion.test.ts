@@ -54,6 +54,7 @@ t.test('bash takes the script and completes with it', async (t) => {
     ['nonsense po', 'policy'],
     ['policy ls --format = y', 'yaml'],
     ['policy ls --format =', 'table json yaml'],
+    ['-D policy check network --no-i', '--no-input'],
   ] as const) {
     const words = ['sallyport', ...line.split(' ')];
     const asked = `${script}
@@ -89,6 +90,7 @@ const TYPED = [
     'sallyport policy approval respond x --option o',
     'sallyport policy approval respond x --option once ',
   ],
+  ['sallyport -D policy check net', 'sallyport -D policy check network '],
   ['sallyport policy lint package.j', 'sallyport policy lint package.json '],
   ['sallyport policy package.j', 'sallyport policy package.j'],
 ] as const;

@@ -2,6 +2,7 @@
 // socket and nothing else of the daemon.
 import type { Readable } from 'node:stream';
 import { Pool } from 'undici';
+import { systemClock } from '../../base/clock.ts';
 import { CODES, type Code, SallyportError } from '../../base/errors.ts';
 
 type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
@@ -9,12 +10,17 @@ type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 const CONNECTIONS_MAX = 8;
 const NOT_THERE = new Set(['ENOENT', 'ECONNREFUSED', 'ENOTSOCK', 'EACCES', 'EPERM']);
 
+/** Told of every call: its status, or the code of what went wrong, and milliseconds. */
+export type OnCall = (method: string, path: string, status: number | string, ms: number) => void;
+
 export class ControlClient {
   readonly socketPath: string;
   readonly #client: Pool;
+  readonly #onCall: OnCall;
 
-  constructor(socketPath: string) {
+  constructor(socketPath: string, onCall: OnCall = () => {}) {
     this.socketPath = socketPath;
+    this.#onCall = onCall;
     this.#client = new Pool('http://localhost', {
       socketPath,
       connections: CONNECTIONS_MAX, // One may be busy following the log.
@@ -67,6 +73,9 @@ export class ControlClient {
 
   async #send(method: Method, path: string, body: unknown): Promise<Readable> {
     const headers = body === undefined ? {} : { 'content-type': 'application/json' };
+    const begun = systemClock.monotonicMs();
+    const tell = (status: number | string): void =>
+      this.#onCall(method, path, status, systemClock.monotonicMs() - begun);
     try {
       const answer = await this.#client.request({
         method,
@@ -74,10 +83,13 @@ export class ControlClient {
         headers,
         body: body === undefined ? null : JSON.stringify(body),
       });
+      tell(answer.statusCode);
       if (answer.statusCode < 400) return answer.body;
       throw errorOf(parsed(await textOf(answer.body)), answer.statusCode);
     } catch (error) {
-      throw error instanceof SallyportError ? error : unreachable(this.socketPath, error);
+      if (error instanceof SallyportError) throw error;
+      tell(errnoOf(error));
+      throw unreachable(this.socketPath, error);
     }
   }
 }
@@ -131,7 +143,12 @@ function errorOf(body: unknown, status: number): SallyportError {
 }
 
 function unreachable(socketPath: string, cause: unknown): SallyportError {
-  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
-  const what = NOT_THERE.has(code) ? 'no daemon listens on' : 'the daemon ended the connection on';
+  const what = NOT_THERE.has(errnoOf(cause))
+    ? 'no daemon listens on'
+    : 'the daemon ended the connection on';
   return new SallyportError('SALLYPORT_DAEMON_UNREACHABLE', `${what} ${socketPath}`, { cause });
+}
+
+function errnoOf(cause: unknown): string {
+  return cause instanceof Error && 'code' in cause ? String(cause.code) : '';
 }
