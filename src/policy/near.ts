@@ -2,6 +2,7 @@
 // would. Words for people; nothing is decided by them.
 import { addressBytes, covers, isAddress } from './address.ts';
 import type { Question } from './decision.ts';
+import { touches } from './explain.ts';
 import { resourceMatches } from './reference.ts';
 import type { Resource } from './resource.ts';
 import { GLOBAL_SCOPE, type Rule } from './rule.ts';
@@ -40,7 +41,8 @@ export function nearMiss(
   let best: Near | null = null;
   for (const resource of rule.resources) {
     const host = ofHost(resource, question);
-    if (host === null) continue;
+    // Under another spelling of this machine it may cover the target all the same.
+    if (host === null || touches({ ...rule, resources: [resource] }, question) !== null) continue;
     const all = [host, ofPort(resource, question), ...around].filter((one) => one.distance > 0);
     const distance = all.reduce((sum, one) => sum + one.distance, 0);
     if (distance === 0 || (best !== null && best.distance <= distance)) continue;
