@@ -1,6 +1,6 @@
 // Hosts, addresses and paths that a pattern covers: what a difference between policies is shown on.
 // A pattern has ever so many; here are a few of each shape, and what it has in common with another.
-import { type Address, covers, formatAddress, isAddress } from './address.ts';
+import { type Address, covers, formatAddress } from './address.ts';
 import { type GlobStep, isGlob, readGlob } from './glob.ts';
 import { pathMatches } from './http.ts';
 import type { Resource } from './resource.ts';
@@ -28,10 +28,13 @@ export function hostInstances({ prefix, labels }: HostResource): string[] {
   return names.filter(isName);
 }
 
-/** With a last label of digits it would be an address. */
+/** With a last label of digits it would be an address, or look like one. */
 function isName(host: string): boolean {
-  return host !== '' && !isAddress(host);
+  return host !== '' && !NUMBER.test(host.slice(host.lastIndexOf('.') + 1));
 }
+
+/** What no name ends with: host.ts refuses it. */
+const NUMBER = /^(\d*|0x[0-9a-f]*)$/;
 
 function pick(choices: readonly string[], i: number): string {
   return choices[i % choices.length] ?? '';
@@ -55,9 +58,15 @@ export function commonHost(one: HostResource, other: HostResource): string | nul
   const total = isOpen || isFixed(one) !== isFixed(other) ? (longest ?? 0) : (shortest ?? 0);
   const [own, others] = [patternOf(one, total), patternOf(other, total)];
   if (own === null || others === null) return null;
-  const labels = own.map((label, i) => commonLabel(label, others[i] ?? ''));
-  const host = labels.join('.');
-  return labels.includes(null) || !isName(host) ? null : host;
+  const labels = own.map((label, i) => {
+    const beside = others[i] ?? '';
+    if (i < own.length - 1) return commonLabel(label, beside);
+    return (
+      commonLabel(label, beside, LETTERS, isName) ??
+      commonLabel(label, beside, LETTERS_BACK, isName)
+    );
+  });
+  return labels.includes(null) ? null : labels.join('.');
 }
 
 function isFixed({ prefix }: HostResource): boolean {
@@ -78,21 +87,26 @@ function patternOf(resource: HostResource, total: number): string[] | null {
 
 type Place = { readonly at: number; readonly with: number; readonly word: string };
 
-/** The shortest label that both patterns match, or null when there is none. */
-function commonLabel(one: string, other: string, letters = LETTERS): string | null {
-  if (!isGlob(one) && !isGlob(other)) return one === other ? one : null;
+/** The shortest label that both patterns match and that is taken, or null when there is none. */
+function commonLabel(
+  one: string,
+  other: string,
+  letters = LETTERS,
+  isTaken: (label: string) => boolean = () => true,
+): string | null {
+  if (!isGlob(one) && !isGlob(other)) return one === other && isTaken(one) ? one : null;
   const [own, others] = [readGlob(one), readGlob(other)];
   if (typeof own === 'string' || typeof others === 'string') return null;
   const seen = new Set<string>();
   let open: Place[] = [{ at: 0, with: 0, word: '' }];
   while (open.length > 0) {
     const done = open.find((place) => place.at === own.length && place.with === others.length);
-    if (done !== undefined && LABEL.test(done.word)) return done.word;
-    // Which letters led to a place makes no difference but to whether there were any.
+    if (done !== undefined && LABEL.test(done.word) && isTaken(done.word)) return done.word;
+    // Which letters led to a place makes no difference but to whether there were any, and more than digits.
     open = open
       .flatMap((place) => stepsFrom(own, others, place, letters))
       .filter((place) => {
-        const name = `${place.at} ${place.with} ${place.word === ''}`;
+        const name = `${place.at} ${place.with} ${place.word === ''} ${NUMBER.test(place.word)}`;
         return !seen.has(name) && seen.add(name);
       });
   }

@@ -1,4 +1,5 @@
 // Instances are covered by their patterns, and what two patterns have in common is found.
+import { strict as assert } from 'node:assert';
 import fc from 'fast-check';
 import t from 'tap';
 import { addressBytes, covers } from '../../src/policy/address.ts';
@@ -47,17 +48,33 @@ t.test('a name that two resources cover both is found when there is one', async 
     fc.property(names, names, fc.array(hosts, { minLength: 20, maxLength: 20 }), (a, b, list) => {
       const common = commonHost(a, b);
       if (common !== null) {
-        t.ok(covered(a, common) && covered(b, common), `${a.text} ${b.text}: ${common}`);
-        t.equal(parseHost(common), common);
+        assert.ok(covered(a, common) && covered(b, common), `${a.text} ${b.text}: ${common}`);
+        assert.equal(parseHost(common), common);
       }
       const both = list.find((host) => covered(a, host) && covered(b, host));
       if (both === undefined) return;
       met++;
-      t.not(common, null, `${a.text} and ${b.text} cover ${both}`);
+      assert.notEqual(common, null, `${a.text} and ${b.text} cover ${both}`);
     }),
     { numRuns: 2_000 },
   );
   t.ok(met > 50, `${met} pairs met`);
+});
+
+t.test('a name that ends with digits alone is none, and another is looked for', async (t) => {
+  for (const [a, b, name] of [
+    ['*[0-9]', '?*', 'w0'],
+    ['x.*[0-9]', 'x.?*', 'x.w0'],
+    ['0x[ag]', '0x?', '0xg'],
+    ['x.[0-9]', 'x.?', null],
+    ['0x[0-9]', '0x*', null],
+  ] as const) {
+    const [one, other] = [a, b].map((text) => parseResources(text)[0] as HostResource);
+    if (one === undefined || other === undefined) throw new TypeError(a);
+    t.equal(commonHost(one, other), name, `${a} ${b}`);
+    t.equal(commonHost(other, one), name, `${b} ${a}`);
+  }
+  t.strictSame(hostInstances(parseResources('a.0x[0-9]')[0] as HostResource), []);
 });
 
 t.test('addresses and paths', async (t) => {
