@@ -4,6 +4,7 @@
 import { classify, isAddress } from './address.ts';
 import type { Question } from './decision.ts';
 import { LOCALHOST, LOCALHOST_ALIAS } from './host.ts';
+import type { PathCovered } from './http.ts';
 import {
   type AddressGuard,
   type AskedRequest,
@@ -21,6 +22,8 @@ export type Asked = {
   readonly question: Question;
   readonly guard: AddressGuard;
   readonly request?: AskedRequest | undefined;
+  /** One that remembers: the same rules are asked about the same paths for each thing that is told. */
+  readonly covered?: PathCovered;
 };
 
 /**
@@ -87,9 +90,9 @@ export function explain(touching: readonly Rule[], asked: Asked, listedMax: numb
 /** What a policy of these rules says. */
 export function judgeBy(
   rules: readonly Rule[],
-  { question, guard, request }: Asked,
+  { question, guard, request, covered }: Asked,
 ): TargetVerdict {
-  return judgeTarget(referenceMatcher(rules), question, guard, request);
+  return judgeTarget(referenceMatcher(rules, 1, covered), question, guard, request);
 }
 
 /** What a rule would say if it were the only one tells what it says beside others. */

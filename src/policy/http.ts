@@ -97,31 +97,55 @@ export function methodBit(method: string): number {
   return index < 0 ? UNNAMED_BIT : 1 << index;
 }
 
-/** Whether a rule covers a request; the reference that assembly/path.ts is compared with. */
-export function httpMatches(match: HttpMatch, { method, path }: HttpRequest): boolean {
-  if ((methodBits(match) & methodBit(method)) === 0) return false;
-  return match.paths.some((pattern) => pathMatches(pattern, path));
+/** Whether one of a rule's patterns is for a path. */
+export type PathCovered = (match: HttpMatch, path: string) => boolean;
+
+export const somePathMatches: PathCovered = ({ paths }, path) =>
+  paths.some((pattern) => pathMatches(pattern, path));
+
+/**
+ * Whether a rule covers a request; the reference that assembly/path.ts is compared with.
+ *
+ * @param covered  in place of somePathMatches, one that remembers.
+ */
+export function httpMatches(
+  match: HttpMatch,
+  { method, path }: HttpRequest,
+  covered = somePathMatches,
+): boolean {
+  return (methodBits(match) & methodBit(method)) !== 0 && covered(match, path);
 }
 
 /**
- * `*` is one segment, or any letters within one; `**` any number of segments, none included. Takes time
- * in proportion to both lengths: patterns come from whoever may write rules.
+ * `*` is one segment, or any letters within one; `**` any number of segments, none included. Bit n of
+ * `at` says that the first n steps of the pattern can stand for the segments so far. Takes time in
+ * proportion to the path, and to the pattern for each segment that it has not met: patterns come from
+ * whoever may write rules.
  */
 export function pathMatches(pattern: string, path: string): boolean {
-  const segments = path === '' ? [] : path.slice(1).split('/');
-  let places = [0]; // How many segments the pattern so far can stand for; ascending.
-  for (const one of pattern.slice(1).split('/')) {
-    const [first = segments.length + 1] = places;
-    places =
-      one === '**'
-        ? Array.from({ length: segments.length + 1 - first }, (_, more) => first + more)
-        : places.filter((at) => isSegment(one, segments[at])).map((at) => at + 1);
+  const steps = pattern.slice(1).split('/');
+  // Two in a row match what one does.
+  const kept = steps.filter((step, i) => step !== '**' || steps[i - 1] !== '**');
+  const deep = bitsOf(kept, (step) => step === '**');
+  const met = new Map<string, bigint>();
+  let at = 1n | ((deep & 1n) << 1n);
+  for (const segment of path === '' ? [] : path.slice(1).split('/')) {
+    let taking = met.get(segment);
+    if (taking === undefined) {
+      taking = bitsOf(kept, (step) => step !== '**' && segmentMatches(step, segment));
+      met.set(segment, taking);
+    }
+    at = (at & deep) | ((at & taking) << 1n);
+    at |= (at & deep) << 1n;
+    if (at === 0n) return false;
   }
-  return places.includes(segments.length);
+  return at >> BigInt(kept.length) === 1n;
 }
 
-function isSegment(pattern: string, segment: string | undefined): boolean {
-  return segment !== undefined && segmentMatches(pattern, segment);
+/** A bit for each, the first one lowest. */
+function bitsOf<T>(list: readonly T[], has: (one: T) => boolean): bigint {
+  const digits = list.map((one) => (has(one) ? '1' : '0')).reverse();
+  return BigInt(`0b${digits.join('')}`);
 }
 
 /** Without `**`: a `*` alone is one segment that is not empty. Takes time in proportion to both lengths. */

@@ -4,19 +4,28 @@
 import { addressBytes, covers, isAddress } from './address.ts';
 import type { Matcher, Question, Verdict } from './decision.ts';
 import { type GlobStep, isGlob, readGlob } from './glob.ts';
-import { httpMatches } from './http.ts';
+import { httpMatches, type PathCovered } from './http.ts';
 import type { Resource } from './resource.ts';
 import { GLOBAL_SCOPE, type Rule } from './rule.ts';
 
 /** @returns a matcher over these rules, in this order. */
-export function referenceMatcher(rules: readonly Rule[], generation = 1): Matcher {
-  return { match: (question) => decideBy(rules, question, generation) };
+export function referenceMatcher(
+  rules: readonly Rule[],
+  generation = 1,
+  covered?: PathCovered,
+): Matcher {
+  return { match: (question) => decideBy(rules, question, generation, covered) };
 }
 
-function decideBy(rules: readonly Rule[], question: Question, generation: number): Verdict {
+function decideBy(
+  rules: readonly Rule[],
+  question: Question,
+  generation: number,
+  covered: PathCovered | undefined,
+): Verdict {
   const covering = rules.filter((rule) => applies(rule, question));
   const http = covering.some((rule) => rule.http !== undefined);
-  const applying = covering.filter((rule) => coversRequest(rule, question));
+  const applying = covering.filter((rule) => coversRequest(rule, question, covered));
   const rule = applying.find(({ decision }) => decision === 'deny') ?? applying[0];
   if (rule === undefined) {
     return { action: 'deny', kind: 'implicit', rule: null, source: null, http, generation };
@@ -31,9 +40,9 @@ function decideBy(rules: readonly Rule[], question: Question, generation: number
   };
 }
 
-function coversRequest({ http }: Rule, { request }: Question): boolean {
+function coversRequest({ http }: Rule, { request }: Question, covered?: PathCovered): boolean {
   if (http === undefined) return true;
-  return request !== undefined && httpMatches(http, request);
+  return request !== undefined && httpMatches(http, request, covered);
 }
 
 function applies(rule: Rule, question: Question): boolean {

@@ -143,3 +143,31 @@ t.test('a pattern of many ** takes no longer where explanations are made', async
   t.ok(pathMatches(`${'/**/**/a'.repeat(60)}/**`, path));
   t.ok(performance.now() - started < 1_000, 'it ends');
 });
+
+/** What the grammar says, word for word: a step takes one segment, or ** any number of them. */
+function saysMatch([step, ...steps]: readonly string[], segments: readonly string[]): boolean {
+  if (step === undefined) return segments.length === 0;
+  const [segment, ...others] = segments;
+  if (step === '**' && saysMatch(steps, segments)) return true;
+  if (segment === undefined) return false;
+  if (step === '**') return saysMatch([step, ...steps], others);
+  const letters = step.split('*').map((text) => text.replace(/[.+]/g, '\\$&'));
+  const said = step === '*' ? /^.+$/ : new RegExp(`^${letters.join('.*')}$`);
+  return said.test(segment) && saysMatch(steps, others);
+}
+
+t.test('a path matches as the grammar says', async (t) => {
+  const steps = fc.array(fc.constantFrom('a', 'b', '*', '**', '**', 'a*', '*b', 'a.'), {
+    minLength: 1,
+    maxLength: 6,
+  });
+  const segments = fc.array(fc.constantFrom('', 'a', 'b', 'ab', 'a.'), { maxLength: 8 });
+  fc.assert(
+    fc.property(steps, segments, (steps, segments) => {
+      const path = segments.map((one) => `/${one}`).join('');
+      return pathMatches(`/${steps.join('/')}`, path) === saysMatch(steps, segments);
+    }),
+    { numRuns: 5_000 },
+  );
+  t.pass();
+});

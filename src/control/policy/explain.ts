@@ -3,9 +3,15 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { EXPLAIN_SLICE_MAX, EXPLAINED_RULES_MAX, NEAR_RULES_MAX } from '../../base/limits.ts';
 import { type Asked, type Considered, explain, judgeBy, touches } from '../../policy/explain.ts';
-import { methodNames } from '../../policy/http.ts';
+import {
+  type HttpMatch,
+  methodNames,
+  type PathCovered,
+  somePathMatches,
+} from '../../policy/http.ts';
 import type { AddressGuard, TargetVerdict } from '../../policy/judge.ts';
 import { type Near, nearMiss } from '../../policy/near.ts';
+import { readingsOf } from '../../policy/path.ts';
 import {
   type Governance,
   inactiveReason,
@@ -53,6 +59,7 @@ export async function explainTarget(
     question,
     guard: addressGuard,
     ...((http || method !== undefined) && { request }),
+    covered: await remembered(touching, request),
   };
   const explanation = explain(touching, asked, EXPLAINED_RULES_MAX);
   const { verdict, why, considered } = explanation;
@@ -82,6 +89,26 @@ export async function explainTarget(
     },
     generation,
   };
+}
+
+/** Paths of 8 KiB against hostile patterns take long: so each pair is compared once, in slices. */
+async function remembered(rules: readonly Rule[], request: Asked['request']): Promise<PathCovered> {
+  const known = new Map<HttpMatch, Map<string, boolean>>();
+  const covered: PathCovered = (match, path) => {
+    const answers = known.get(match) ?? new Map<string, boolean>();
+    known.set(match, answers);
+    const answer = answers.get(path) ?? somePathMatches(match, path);
+    answers.set(path, answer);
+    return answer;
+  };
+  const readings = request === undefined ? [] : readingsOf(request.target);
+  for (const { http } of rules) {
+    for (const path of http === undefined || typeof readings === 'string' ? [] : readings) {
+      if (http !== undefined) covered(http, path);
+      await turn();
+    }
+  }
+  return covered;
 }
 
 const GOVERNED =
