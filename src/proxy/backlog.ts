@@ -1,16 +1,22 @@
 // What is written faster than it is taken. A Writable keeps an object for each piece that waits; here
 // those behind the first few wait together.
 import type { Writable } from 'node:stream';
+import { CONTENT_PIECE_BYTES_MIN } from '../base/limits.ts';
 import { Blocks } from './blocks.ts';
 
 /** Writes one piece, and calls back when it is out. */
 type Send = (piece: Buffer, onOut?: () => void) => void;
 
+/** Whether a piece may be written as it is: nothing is in front of it, or it is large for an object. */
+export function standsAlone(piece: Buffer, sink: Writable): boolean {
+  return sink.writableLength === 0 || piece.length >= CONTENT_PIECE_BYTES_MIN;
+}
+
 export class Backlog {
   readonly #sink: Writable;
   readonly #send: Send;
   readonly #blocks = new Blocks();
-  #isBehind = false; // A piece is on its way that was not the only one; others wait for it.
+  #isBehind = false; // A small piece is on its way that was not the only one; others wait for it.
 
   /** @param send  writes to the sink; in place of writing the piece as it is. */
   constructor(sink: Writable, send: Send = (piece, onOut) => void sink.write(piece, onOut)) {
@@ -23,7 +29,7 @@ export class Backlog {
     const sink = this.#sink;
     if (this.#isBehind) {
       this.#blocks.add(piece);
-    } else if (sink.writableLength === 0) {
+    } else if (standsAlone(piece, sink)) {
       this.#send(piece);
     } else {
       this.#isBehind = true;

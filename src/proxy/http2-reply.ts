@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import { SallyportError } from '../base/errors.ts';
-import { Backlog } from './backlog.ts';
+import { Backlog, standsAlone } from './backlog.ts';
 import type { Answer } from './exchange.ts';
 
 const { NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants;
@@ -62,7 +62,7 @@ export class Http2Reply implements Answer {
     this.#flush(false);
     this.bytes += chunk.length;
     if (this.#left !== null) this.#left -= chunk.length;
-    if (this.#backlog === null && this.#stream.writableLength === 0)
+    if (this.#backlog === null && standsAlone(chunk, this.#stream))
       return this.#stream.write(chunk);
     this.#backlog ??= new Backlog(this.#stream);
     return this.#backlog.push(chunk);

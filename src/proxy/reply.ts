@@ -2,7 +2,7 @@
 // what the client can take (HTTP/1.0 gets no chunks) and nothing of where the answer comes from.
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
-import { Backlog } from './backlog.ts';
+import { Backlog, standsAlone } from './backlog.ts';
 import { CHUNK_TAIL, chunkEnd, chunkHead } from './body.ts';
 import type { Answer } from './exchange.ts';
 import { reset } from './reset.ts';
@@ -92,7 +92,7 @@ export class Reply implements Answer {
     this.bytes += chunk.length;
     this.#left -= chunk.length;
     const socket = this.#socket;
-    if (this.#backlog === null && socket.writableLength === 0) {
+    if (this.#backlog === null && standsAlone(chunk, socket)) {
       this.#send(chunk);
       // What the kernel took at once needs no waiting, though write() counts it and says stop.
       return socket.writableLength === 0 || !socket.writableNeedDrain;
