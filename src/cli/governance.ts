@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { systemClock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
-import { GOVERNANCE_AUDIT_ROWS } from '../base/limits.ts';
+import { GOVERNANCE_AUDIT_DEFAULT_MAX } from '../base/limits.ts';
 import { ORGANIZATION_NAME } from '../control/governance/api.ts';
 import { parseListen } from '../control/sandboxes.ts';
 import { Organization } from '../governance/organization.ts';
@@ -40,7 +40,7 @@ export function addGovernanceCommands(program: Command, context: Context): void 
       '--keep-audit <entries>',
       'how many entries of who changed what are kept; the oldest go',
       auditRows,
-      GOVERNANCE_AUDIT_ROWS,
+      GOVERNANCE_AUDIT_DEFAULT_MAX,
     )
     .action((options: Serve) => serve(context, options));
   addTokenCommands(governance, context);

@@ -5,7 +5,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { systemClock } from '../base/clock.ts';
 import { SallyportError } from '../base/errors.ts';
-import { LOCK_RETRY_MS, LOCK_WAIT_MS, THREAD_POOL_SIZE } from '../base/limits.ts';
+import { LOCK_RETRY_MS, LOCK_WAIT_MS, POOL_THREADS_MAX } from '../base/limits.ts';
 import { keychainOf } from '../credentials/keychain.ts';
 import { ControlClient } from './api/client.ts';
 import type { DaemonStatus } from './api/services.ts';
@@ -92,7 +92,7 @@ export async function runDaemon(options: DaemonOptions, env: Env): Promise<numbe
 async function widenThreadPool(): Promise<void> {
   const { env } = process;
   if (env.UV_THREADPOOL_SIZE !== undefined) return;
-  env.UV_THREADPOOL_SIZE = String(THREAD_POOL_SIZE);
+  env.UV_THREADPOOL_SIZE = String(POOL_THREADS_MAX);
   await stat('/');
   delete env.UV_THREADPOOL_SIZE;
 }

@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import {
-  GOVERNANCE_AUDIT_ROWS,
+  GOVERNANCE_AUDIT_DEFAULT_MAX,
   GOVERNANCE_POLICIES_MAX,
   GOVERNANCE_POLICY_BYTES_MAX,
   GOVERNANCE_RULES_MAX,
@@ -52,7 +52,7 @@ export class Organization {
     name: string,
     store: GovernanceStore,
     clock: Clock,
-    auditRows: number = GOVERNANCE_AUDIT_ROWS,
+    auditRows: number = GOVERNANCE_AUDIT_DEFAULT_MAX,
   ) {
     this.name = name;
     this.#auditRows = auditRows;

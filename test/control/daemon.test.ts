@@ -6,7 +6,7 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from '
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
-import { THREAD_POOL_SIZE } from '../../src/base/limits.ts';
+import { POOL_THREADS_MAX } from '../../src/base/limits.ts';
 import { ControlClient } from '../../src/control/api/client.ts';
 import { RotatingFile } from '../../src/control/daemon-log.ts';
 import { discardStore } from '../../src/control/discard.ts';
@@ -100,7 +100,7 @@ t.test('there are threads to look up names, and no program is told how many', as
   t.teardown(() => stop(env));
   const threads = readdirSync(`/proc/${pid}/task`);
   const names = threads.map((id) => readFileSync(`/proc/${pid}/task/${id}/comm`, 'utf8'));
-  t.equal(names.filter((name) => name.startsWith('libuv-worker')).length, THREAD_POOL_SIZE);
+  t.equal(names.filter((name) => name.startsWith('libuv-worker')).length, POOL_THREADS_MAX);
   const client = new ControlClient(resolvePaths(env).socket);
   await client.post('/browser-open', { url: 'http://1.1.1.1/', sandbox_id: 'demo' });
   await client.close();
