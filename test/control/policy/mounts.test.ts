@@ -34,12 +34,12 @@ async function deny(world: World, ...resources: string[]): Promise<string[]> {
 
 t.test('by default every path may be mounted, but not the proxy itself', async (t) => {
   const world = await startWorld(t);
-  const root = place(t, 'work');
-  t.match(await ask(world, join(root, 'work'), true), {
+  const root = place(t, 'src');
+  t.match(await ask(world, join(root, 'src'), true), {
     allowed: true,
     action: 'fs:mount:write',
     resource_type: 'fs:path',
-    resource_value: join(root, 'work'),
+    resource_value: join(root, 'src'),
     found: { directory: true },
     accesses: [
       { action: 'fs:mount:read', allowed: true, rule: 'default-fs-read-allow-all' },
@@ -57,18 +57,18 @@ t.test('by default every path may be mounted, but not the proxy itself', async (
 
 t.test('where a path leads is judged, not how it is written', async (t) => {
   const world = await startWorld(t);
-  const root = place(t, 'secret/deep', 'work');
-  symlinkSync(join(root, 'secret'), join(root, 'work/link'));
+  const root = place(t, 'secret/deep', 'src');
+  symlinkSync(join(root, 'secret'), join(root, 'src/link'));
   await deny(world, `${root}/secret/**`);
-  for (const path of ['secret', 'secret/deep', 'work/link', 'work/link/new', 'work/../secret']) {
+  for (const path of ['secret', 'secret/deep', 'src/link', 'src/link/new', 'src/../secret']) {
     const told = await ask(world, `${root}/${path}`);
     t.match(told, { allowed: false, reason: 'Denied by local rule' }, path);
     t.ok(told.resource_value.startsWith(`${root}/secret`), told.resource_value);
   }
-  t.match(await ask(world, join(root, 'work')), { allowed: true });
-  rmSync(join(root, 'work/link'));
-  symlinkSync(join(root, 'nowhere'), join(root, 'work/link'));
-  await t.rejects(ask(world, join(root, 'work/link')), { code: 'SALLYPORT_PATH_UNREADABLE' });
+  t.match(await ask(world, join(root, 'src')), { allowed: true });
+  rmSync(join(root, 'src/link'));
+  symlinkSync(join(root, 'nowhere'), join(root, 'src/link'));
+  await t.rejects(ask(world, join(root, 'src/link')), { code: 'SALLYPORT_PATH_UNREADABLE' });
 });
 
 t.test('a deny follows the link that it names; an allow may have none', async (t) => {
@@ -106,7 +106,7 @@ t.test('~ is the home of the user, through a link or not', async (t) => {
 t.test('a mount is answered, recorded and told', async (t) => {
   const world = await startWorld(t);
   await world.client.post('/sandbox', { name: 'box' });
-  const root = place(t, 'work', 'locked');
+  const root = place(t, 'src', 'locked');
   const [, write] = await deny(world, `${root}/locked`);
   const mount = (path: string) =>
     world.client.post<MountResult>('/policy/filesystem/mount', {
@@ -114,7 +114,7 @@ t.test('a mount is answered, recorded and told', async (t) => {
       writable: true,
       sandbox_id: 'box',
     });
-  t.match(await mount(`${root}/work`), { allowed: true, context: 'sandbox:box' });
+  t.match(await mount(`${root}/src`), { allowed: true, context: 'sandbox:box' });
   const locked = `${root}/locked`;
   await world.client.delete(RULES, {}, { resources: [locked], accesses: ['read'] });
   await t.rejects(mount(locked), {
@@ -130,7 +130,7 @@ t.test('a mount is answered, recorded and told', async (t) => {
   t.match(log, {
     allowed_hosts: [
       {
-        host: `${root}/work`,
+        host: `${root}/src`,
         vm_name: 'box',
         proxy_type: 'mount:write',
         rule: 'default-fs-read-allow-all, default-fs-write-allow-all',
@@ -152,18 +152,18 @@ t.test('a mount is answered, recorded and told', async (t) => {
 
 t.test('rules of a sandbox end with it, and all survive a restart', async (t) => {
   const world = await startWorld(t);
-  const root = place(t, 'work');
+  const root = place(t, 'src');
   await world.client.post('/sandbox', { name: 'box' });
   const body = { decision: 'deny', resources: [`${root}/**`] };
   await world.client.post(RULES, { ...body, sandbox: 'box' });
   const [read] = await deny(world, '/nobody');
-  t.match(await ask(world, `${root}/work`, false, 'box'), { allowed: false });
-  t.match(await ask(world, `${root}/work`), { allowed: true });
+  t.match(await ask(world, `${root}/src`, false, 'box'), { allowed: false });
+  t.match(await ask(world, `${root}/src`), { allowed: true });
   await t.rejects(ask(world, root, false, 'nobody'), { code: 'SALLYPORT_NOT_FOUND' });
   await world.client.close();
   await world.instance.stop(0);
   const again = await startWorld(t, { preset: undefined }, world.env);
-  t.match(await ask(again, `${root}/work`, false, 'box'), { allowed: false });
+  t.match(await ask(again, `${root}/src`, false, 'box'), { allowed: false });
   await again.client.delete('/sandbox/box');
   const ids = again.instance.policy.pathRules.map(({ id }) => id);
   t.strictSame(ids.slice(0, 3), ['default-fs-read-allow-all', 'default-fs-write-allow-all', read]);
@@ -224,14 +224,14 @@ t.test('bad rules are refused whole, with every fault', async (t) => {
 t.test('an organisation decides, and its rules are not told', async (t) => {
   const world = await startWorld(t);
   const { policy } = world.instance;
-  const root = place(t, 'work/project', 'other');
+  const root = place(t, 'src/project', 'other');
   const org = {
     organization: 'my-org',
     delegates: [],
     available: true,
     supportMessage: 'Ask us.',
   } as const;
-  const rule = { name: 'allow work', policy: { id: 'pol_1', name: 'default filesystem' } };
+  const rule = { name: 'allow src', policy: { id: 'pol_1', name: 'default filesystem' } };
   const given = (id: string, decision: 'allow' | 'deny', ...texts: string[]) =>
     (['read', 'write'] as const).map((access) => {
       const patterns = parsePathPatterns(texts);
@@ -240,11 +240,11 @@ t.test('an organisation decides, and its rules are not told', async (t) => {
   await policy.govern(
     org,
     [],
-    [...given('rule_1', 'allow', `${root}/work/**`), ...given('rule_2', 'deny', `${root}/work`)],
+    [...given('rule_1', 'allow', `${root}/src/**`), ...given('rule_2', 'deny', `${root}/src`)],
   );
-  t.match(await ask(world, `${root}/work/project`, true), { allowed: true });
+  t.match(await ask(world, `${root}/src/project`, true), { allowed: true });
   t.match(await ask(world, `${root}/other`), { allowed: false, deny_kind: 'implicit' });
-  const denied = await ask(world, `${root}/work`);
+  const denied = await ask(world, `${root}/src`);
   t.match(denied, { allowed: false, origin: 'org', governance: { organization: 'my-org' } });
   t.match(denied.message ?? '', /fs:mount:read denied: Denied by organization policy\nAsk us\.$/);
   const { rules } = await world.client.get<{ rules: object[] }>('/policy/network/rules', {
@@ -267,7 +267,7 @@ t.test('an organisation decides, and its rules are not told', async (t) => {
     change: { commands: [], note: /your organization decides/ },
   });
   await policy.setAvailable(false);
-  t.match(await ask(world, `${root}/work/project`), { allowed: false });
+  t.match(await ask(world, `${root}/src/project`), { allowed: false });
   await policy.govern({ ...org, delegates: ['filesystem'] });
   t.match(await ask(world, `${root}/other`), { allowed: true });
   t.equal(policy.pathRules.length, 2, 'what it said before is gone');
@@ -290,8 +290,8 @@ t.test('what waits too long is recorded, and is not too long to be', async (t) =
     clock: systemClock,
   });
   const ask = (path: string) => mounts.mount({ path, writable: false });
-  await t.rejects(ask('/work'), { code: 'SALLYPORT_PATH_UNREADABLE' });
+  await t.rejects(ask('/src'), { code: 'SALLYPORT_PATH_UNREADABLE' });
   await t.rejects(ask(`/${'x'.repeat(4_096)}`), { code: 'SALLYPORT_PATH_INVALID' });
-  t.match(recorded, [{ place: '/work', verdict: 'deny' }]);
+  t.match(recorded, [{ place: '/src', verdict: 'deny' }]);
   t.equal(recorded.length, 1);
 });
