@@ -119,6 +119,8 @@ t.test(
     const asked: Asked = { recorded: [], refused: [] };
     await askFor(world, ['before.test'], asked);
     await fill(world, asked);
+    // The daemon knows first; the workers hear of it.
+    while (asked.refused.length === 0) await askFor(world, ['filling-last.test'], asked);
     await askFor(world, ['refused-1.test', 'refused-2.test'], asked);
     t.equal(asked.refused.at(-1), 'refused-2.test');
     t.equal(asked.refused.at(-2), 'refused-1.test');
