@@ -9,7 +9,7 @@ import {
   type Server,
   type Socket,
 } from 'node:net';
-
+import type { Test } from 'tap';
 import type { Outcome } from '../../src/proxy/exchange.ts';
 import type { TestProxy } from './proxy.ts';
 
@@ -115,6 +115,21 @@ export async function wire(port: number, allowHalfOpen = true): Promise<Wire> {
   const socket = connectSocket({ port, host: '127.0.0.1', allowHalfOpen, noDelay: true });
   await within('connect', once(socket, 'connect'));
   return new Wire(socket);
+}
+
+/** Both ends of one connection: a client, and the socket that a server has of it. */
+export async function connected(t: Test): Promise<[client: Wire, socket: Socket]> {
+  const accepted = Promise.withResolvers<Socket>();
+  const server = createTcpServer((socket) => accepted.resolve(socket)).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const client = await wire((server.address() as AddressInfo).port);
+  const socket = await accepted.promise;
+  t.teardown(() => {
+    client.socket.destroy();
+    socket.destroy();
+    server.close();
+  });
+  return [client, socket];
 }
 
 /** Connects and says `bytes`; for tests of what comes back. */

@@ -3,10 +3,8 @@
 import { once } from 'node:events';
 import { createSecureServer, type ServerHttp2Stream } from 'node:http2';
 import { createServer } from 'node:https';
-import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { Writable } from 'node:stream';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import tap, { type Test } from 'tap';
 import { CONTENT_BLOCK_BYTES } from '../../src/base/limits.ts';
@@ -26,6 +24,7 @@ import {
   uint32,
   WINDOW_UPDATE,
 } from '../helpers/frames.ts';
+import { heap } from '../helpers/heap.ts';
 import {
   certificate,
   http2Inside,
@@ -33,21 +32,12 @@ import {
   listening,
   tlsInside,
 } from '../helpers/intercept.ts';
-import { outcomeAt, wire, within } from '../helpers/wire.ts';
+import { connected, outcomeAt, within } from '../helpers/wire.ts';
 
 const COUNT = 60_000; // Less than a Writable takes before it says stop.
 const WINDOW = 1_000_000; // More than the content: its end comes in a frame of its own.
 const INITIAL_WINDOW = 4;
 const HEAP_EACH_MAX = 30; // Bytes; an object for each takes two hundred.
-
-setFlagsFromString('--expose_gc');
-const collect: () => void = runInNewContext('gc');
-
-/** Bytes of objects that are in use. */
-function heap(): number {
-  collect();
-  return process.memoryUsage().heapUsed;
-}
 
 function grownLittle(t: Test, before: number, count = COUNT): void {
   const each = (heap() - before) / count;
@@ -124,16 +114,7 @@ tap.test('what TLS makes of frames is not copied', (t) => {
 });
 
 tap.test('an answer of HTTP/1.1', async (t) => {
-  const accepted = Promise.withResolvers<Socket>();
-  const server = createTcpServer((socket) => accepted.resolve(socket)).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const client = await wire((server.address() as AddressInfo).port);
-  const socket = await accepted.promise;
-  t.teardown(() => {
-    client.socket.destroy();
-    socket.destroy();
-    server.close();
-  });
+  const [client, socket] = await connected(t);
   client.socket.pause();
   const reply = new Reply(socket, { method: 'GET', version: 11, keepAlive: true });
   reply.start(200, '', '', null);

@@ -2,8 +2,6 @@
 import { once } from 'node:events';
 import { createServer } from 'node:https';
 import { createServer as createTcpServer, type Socket } from 'node:net';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import tap from 'tap';
 import { CONTENT_BLOCK_BYTES, CONTENT_HELD_BYTES_MAX } from '../../src/base/limits.ts';
@@ -17,17 +15,9 @@ import {
   headOf,
   hpack,
 } from '../helpers/frames.ts';
+import { heap } from '../helpers/heap.ts';
 import { certificate, interceptor, listening, tlsInside } from '../helpers/intercept.ts';
 import { outcomeAt } from '../helpers/wire.ts';
-
-setFlagsFromString('--expose_gc');
-const collect: () => void = runInNewContext('gc');
-
-/** Bytes of objects that are in use. */
-function heap(): number {
-  collect();
-  return process.memoryUsage().heapUsed;
-}
 
 const turn = (): Promise<void> => new Promise(setImmediate);
 

@@ -1,24 +1,13 @@
 // The bytes of answers, by what the client can take.
-import { once } from 'node:events';
-import { type AddressInfo, createServer, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import tap, { type Test } from 'tap';
 import { type Asked, Reply } from '../../src/proxy/reply.ts';
-import { type Wire, wire } from '../helpers/wire.ts';
+import { connected, type Wire } from '../helpers/wire.ts';
 
 const GET: Asked = { method: 'GET', version: 11, keepAlive: true };
 
 async function replying(t: Test, asked: Partial<Asked> = {}): Promise<[Reply, Wire, Socket]> {
-  const accepted = Promise.withResolvers<Socket>();
-  const server = createServer((socket) => accepted.resolve(socket));
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const client = await wire((server.address() as AddressInfo).port);
-  const socket = await accepted.promise;
-  t.teardown(() => {
-    client.socket.destroy();
-    socket.destroy();
-    server.close();
-  });
+  const [client, socket] = await connected(t);
   return [new Reply(socket, { ...GET, ...asked }), client, socket];
 }
 
