@@ -127,7 +127,7 @@ class Controller implements Dispatcher.DispatchController {
   paused = false;
   aborted = false;
   reason: Error | null = null;
-  #gathering: Gathering | null = null;
+  #frames: PausedFrames | null = null;
 
   constructor(stream: ClientHttp2Stream) {
     this.#stream = stream;
@@ -142,19 +142,19 @@ class Controller implements Dispatcher.DispatchController {
   pause(): void {
     this.paused = true;
     this.#stream.pause();
-    this.#gathering ??= new Gathering(this.#stream);
+    this.#frames ??= new PausedFrames(this.#stream);
   }
 
   resume(): void {
     this.paused = false;
-    this.#gathering?.release();
+    this.#frames?.release();
     this.#stream.resume();
-    this.#gathering?.ask();
+    this.#frames?.ask();
   }
 }
 
 /** Frames of the window go on coming while a stream is paused, and Node would keep each by itself. */
-class Gathering {
+class PausedFrames {
   readonly #blocks = new Blocks();
   readonly #push: (chunk: Buffer | null) => boolean;
 
